@@ -1,0 +1,1 @@
+"""Data in motion: venues, the collector, the jobs, and what wraps them."""

@@ -1,0 +1,1 @@
+"""From a frame to sealed rows: books, gaps, health, segments; live or replayed, the same way."""

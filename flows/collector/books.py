@@ -1,0 +1,230 @@
+"""Level changes to top of book: one book a market, and a quote row whenever its top moved.
+
+A book is never shown crossed: while one match is told in several messages the levels overlap for an
+instant, and the row waits until they no longer do. A book that stays crossed, or has a level below
+zero, is damaged: it is dropped, and a gap lasts until it is good again.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from flows.collector.gaps import Gaps
+from flows.venues.base import Change, Forget, Hole, Level, Reset, Top
+from flows.venues.decimals import to_float
+from lake.vocab import Gap, Source
+
+CROSSED_FOR: Final = 1_000_000  # microseconds of the venue's clock after which a crossed book is damaged
+
+QuoteRow = tuple[int, int, int, float | None, float | None, float | None, float | None, int, str]
+"""A row of `schema.QUOTES`, times in microseconds."""
+
+TopOfBook = tuple[int | None, int | None, int | None, int | None]
+"""Bid, ask, bid size, ask size; None for an empty side or an unknown size."""
+
+
+class Book:
+    """The levels of one market, price to size, and what was last written of them."""
+
+    __slots__ = (
+        "asks",
+        "best_ask",
+        "best_bid",
+        "bids",
+        "connection",
+        "crossed_since",
+        "event",
+        "is_streamed",
+        "market",
+        "said",
+        "source",
+        "written",
+    )
+
+    def __init__(self, market: int) -> None:
+        self.market = market
+        self.bids: dict[int, int] = {}
+        self.asks: dict[int, int] = {}
+        self.best_bid: int | None = None
+        self.best_ask: int | None = None
+        self.is_streamed = False  # a whole book was sent: tickers of this market make no quotes
+        self.said: TopOfBook | None = None  # the top in the venue's own words, where it says it
+        self.written: TopOfBook | None = None
+        self.crossed_since: int | None = None
+        self.event = 0
+        self.source = Source.BOOK.value
+        self.connection = ""
+
+    def replace(self, bids: Iterable[Level], asks: Iterable[Level]) -> None:
+        """All levels anew; those of size 0 are none."""
+        self.bids = {price: size for price, size in bids if size}
+        self.asks = {price: size for price, size in asks if size}
+        self.best_bid = max(self.bids, default=None)
+        self.best_ask = min(self.asks, default=None)
+
+    def clear(self) -> None:
+        """Nothing is known of the levels."""
+        self.replace((), ())
+        self.said = None
+
+    def set_bid(self, price: int, size: int) -> None:
+        """A bid level's size; 0 removes it."""
+        best = self.best_bid
+        if size:
+            self.bids[price] = size
+            if best is None or price > best:
+                self.best_bid = price
+        elif self.bids.pop(price, None) is not None and price == best:
+            self.best_bid = max(self.bids, default=None)
+
+    def set_ask(self, price: int, size: int) -> None:
+        """An ask level's size; 0 removes it."""
+        best = self.best_ask
+        if size:
+            self.asks[price] = size
+            if best is None or price < best:
+                self.best_ask = price
+        elif self.asks.pop(price, None) is not None and price == best:
+            self.best_ask = min(self.asks, default=None)
+
+    def top(self) -> TopOfBook:
+        """Best prices, the venue's own where it says them, with the sizes of our levels there."""
+        if self.said is not None:
+            bid, ask, bid_size, ask_size = self.said
+            if bid_size is None and bid is not None:
+                bid_size = self.bids.get(bid)
+            if ask_size is None and ask is not None:
+                ask_size = self.asks.get(ask)
+            return bid, ask, bid_size, ask_size
+        bid, ask = self.best_bid, self.best_ask
+        return bid, ask, self.bids.get(bid) if bid is not None else None, self.asks.get(ask) if ask is not None else None
+
+
+class Books:
+    """Every market's book, and the rows that its changes make."""
+
+    def __init__(self, gaps: Gaps) -> None:
+        self._books: dict[int, Book] = {}
+        self._gaps = gaps
+        self.markets_of: dict[str, set[int]] = {}  # connection to markets heard of on it
+
+    def __len__(self) -> int:
+        return len(self._books)
+
+    def of(self, market: int, connection: str) -> Book:
+        """The market's book, made if need be, now fed by `connection`."""
+        book = self._books.get(market)
+        if book is None:
+            book = self._books[market] = Book(market)
+        if book.connection != connection:
+            book.connection = connection
+            self.markets_of.setdefault(connection, set()).add(market)
+        return book
+
+    def get(self, market: int) -> Book | None:
+        """The market's book, if it has one."""
+        return self._books.get(market)
+
+    def change(self, action: Change, book: Book, received: int) -> bool:
+        """Apply level changes; False if there is no book that signed changes could apply to."""
+        if action.is_delta:
+            if not book.is_streamed:
+                return False
+            for is_bid, price, by in action.levels:
+                size = (book.bids if is_bid else book.asks).get(price, 0) + by
+                if size < 0:
+                    self.lose(book, received, Gap.BOOK_DAMAGED)
+                    return True
+                (book.set_bid if is_bid else book.set_ask)(price, size)
+            book.said = None
+        else:
+            for is_bid, price, size in action.levels:
+                (book.set_bid if is_bid else book.set_ask)(price, size)
+            if action.best is not None:
+                book.said = (*action.best, None, None)
+            elif not book.is_streamed:
+                return True  # levels without a whole book tell no top
+            else:
+                book.said = None
+        book.source = Source.BOOK.value
+        book.event = received if action.event is None else action.event
+        return True
+
+    def reset(self, action: Reset, book: Book, received: int) -> None:
+        """Take a whole book."""
+        book.replace(action.bids, action.asks)
+        book.said = None
+        book.is_streamed = book.is_streamed or action.source is Source.BOOK
+        book.source = action.source.value
+        book.event = received if action.event is None else action.event
+
+    def top(self, action: Top, book: Book, received: int) -> bool:
+        """Take best prices; False where a ticker is not used because the book is streamed."""
+        if action.source is Source.TICKER and book.is_streamed:
+            return False
+        book.said = (action.bid, action.ask, action.bid_size, action.ask_size)
+        book.source = action.source.value
+        book.event = received if action.event is None else action.event
+        return True
+
+    def forget(self, action: Forget, book: Book) -> None:
+        """Drop the levels; the last quote stands until a new one."""
+        said = book.said if book.said is not None else book.top()
+        book.clear()
+        book.said = (said[0], said[1], None, None)
+        book.is_streamed = False
+
+    def lose(self, book: Book, start: int, reason: Gap) -> None:
+        """The book is no longer known from `start`; its next good state writes a row and ends the gap."""
+        book.clear()
+        book.is_streamed = False if reason is Gap.BOOK_DAMAGED else book.is_streamed
+        book.crossed_since = None
+        if book.written is not None:
+            self._gaps.open(book.market, book.connection, max(start, book.event + 1), reason)
+        book.written = None
+
+    def hole(self, action: Hole, received: int) -> None:
+        """Messages of these markets were missed since the last that was applied."""
+        for market in action.markets:
+            book = self._books.get(market)
+            if book is not None:
+                self.lose(book, book.event, Gap(action.reason))
+
+    def disconnected(self, connection: str, last_good: int) -> None:
+        """The connection's markets are unknown from its last good frame on."""
+        for market in self.markets_of.pop(connection, ()):
+            book = self._books[market]
+            if book.connection == connection:
+                self.lose(book, last_good, Gap.DISCONNECTED)
+                book.connection = ""
+
+    def settle(self, book: Book, received: int, seq: int) -> QuoteRow | None:
+        """The row that a frame made of this market: None if its top is as written, or crossed."""
+        top = book.top()
+        bid, ask = top[0], top[1]
+        if bid is not None and ask is not None and bid >= ask:
+            self._crossed(book)
+            return None
+        book.crossed_since = None
+        if top == book.written:
+            return None
+        if book.written is None:
+            self._gaps.close(book.market, min(received, book.event), received)
+        book.written = top
+        return (
+            book.market,
+            book.event,
+            received,
+            to_float(bid),
+            to_float(ask),
+            to_float(top[2]),
+            to_float(top[3]),
+            seq,
+            book.source,
+        )
+
+    def _crossed(self, book: Book) -> None:
+        if book.crossed_since is None:
+            book.crossed_since = book.event
+        elif book.event - book.crossed_since > CROSSED_FOR and book.written is not None:
+            self._gaps.open(book.market, book.connection, book.crossed_since, Gap.BOOK_DAMAGED)
+            book.written = None

@@ -1,0 +1,54 @@
+"""What is not being seen, from the last good frame to the first good state."""
+
+from typing import NamedTuple
+
+from lake.vocab import Gap
+
+GapRow = tuple[str, int | None, int, int | None, int, str, bool]
+"""A row of `schema.GAPS` without its seq, times in microseconds."""
+
+
+class Open(NamedTuple):
+    """A gap that has not ended."""
+
+    connection: str
+    start: int
+    reason: Gap
+
+
+class Gaps:
+    """Open gaps by market; `rows` are those to be written."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, Open] = {}
+        self.rows: list[GapRow] = []
+
+    def open(self, market: int, connection: str, start: int, reason: Gap) -> None:
+        """From `start` the market is unknown; an open gap of before stays as it is."""
+        self._open.setdefault(market, Open(connection, start, reason))
+
+    def close(self, market: int, end: int, detected: int) -> None:
+        """The market is known again from `end` on."""
+        gap = self._open.pop(market, None)
+        if gap is not None:
+            self.record(market, gap.connection, min(gap.start, end), end, detected, gap.reason)
+
+    def record(
+        self, market: int | None, connection: str, start: int, end: int | None, detected: int, reason: Gap
+    ) -> None:
+        """Write a gap down."""
+        self.rows.append((connection, market, start, end, detected, reason.value, False))
+
+    def finish(self, detected: int) -> None:
+        """Write those that are still open, without an end: they last until the market's next quote."""
+        for market, gap in self._open.items():
+            self.record(market, gap.connection, gap.start, None, detected, gap.reason)
+        self._open.clear()
+
+    def __contains__(self, market: int) -> bool:
+        return market in self._open
+
+    def take(self) -> list[GapRow]:
+        """The rows so far; they are the caller's now."""
+        rows, self.rows = self.rows, []
+        return rows

@@ -1,0 +1,75 @@
+"""Every message accounted for: one row a connection and minute."""
+
+import json
+from collections import Counter
+from typing import Any
+
+from flows.venues.base import Outcome
+from lake.clock import MINUTE_US
+
+Row = tuple[Any, ...]
+
+
+class Minute:
+    """What one connection brought in one minute."""
+
+    __slots__ = ("bytes", "frames", "kinds", "lags", "outcomes", "reconnects", "rows", "seq", "start", "venue")
+
+    def __init__(self, venue: str, start: int) -> None:
+        self.venue = venue
+        self.start = start
+        self.frames = self.bytes = self.reconnects = self.seq = 0
+        self.outcomes: Counter[Outcome] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter()
+        self.lags: list[int] = []
+
+    def row(self, connection: str, seen: int) -> Row:
+        """A row of `schema.FEED_HEALTH`."""
+        quotes, trades = self.rows["quotes"], self.rows["trades"]
+        lags = sorted(self.lags)
+        return (
+            connection,
+            self.start,
+            self.frames,
+            self.outcomes.total(),
+            *(self.outcomes[outcome] for outcome in Outcome),
+            json.dumps(dict(sorted(self.kinds.items()))),
+            quotes,
+            trades,
+            self.rows.total() - quotes - trades,
+            self.bytes,
+            self.reconnects,
+            None,
+            seen,
+            _quantile(lags, 0.5),
+            _quantile(lags, 0.99),
+            self.seq,
+        )
+
+
+class Health:
+    """The open minute of every connection."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Minute] = {}
+
+    def minute(self, connection: str, venue: str, received: int) -> tuple[Minute, Minute | None]:
+        """The connection's minute at `received`, and the one that ended by it."""
+        start = received - received % MINUTE_US
+        current = self._open.get(connection)
+        if current is not None and start <= current.start:
+            return current, None
+        new = self._open[connection] = Minute(venue, start)
+        return new, current
+
+    def finish(self) -> list[tuple[str, Minute]]:
+        """The minutes that are still open."""
+        ended = list(self._open.items())
+        self._open.clear()
+        return ended
+
+
+def _quantile(ordered: list[int], share: float) -> float | None:
+    """In milliseconds; None without any."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000 if ordered else None

@@ -1,0 +1,132 @@
+"""The collector's path, fed from a recording: same parsers, same books, same writer.
+
+A replay is a collector named `replay` whose epoch comes of the recording's digest, so the same
+recording twice makes the same files and adds nothing, and one that was broken off goes on. Recorded
+times stay; "now" is the recording's clock.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import count
+from typing import Final
+
+import polars as pl
+
+from flows.collector.pipeline import Counts, Pipeline, Segment
+from flows.collector.recordings import Recording, Survey
+from flows.venues.base import Adapter, Frame, Opened, frame_seq
+from flows.venues.kalshi import Kalshi
+from flows.venues.polymarket import Polymarket
+from lake.clock import day_of, from_us
+from lake.errors import LakeError
+from lake.layout import SeqRange
+from lake.schema import SEGMENTS
+from lake.store import Store
+from lake.vocab import Venue
+
+COLLECTOR: Final = "replay"
+EPOCHS: Final = 1 << 23  # seq = epoch * 2**40 + frame number fits 63 bits
+_STEP: Final = 500  # frames between two words of progress
+
+
+@dataclass(slots=True)
+class ReplayReport:
+    """What one recording brought."""
+
+    name: str
+    first: datetime
+    last: datetime
+    epoch: int
+    counts: Counts = field(default_factory=Counts)
+    added: int = 0  # rows that the lake did not have
+    seconds: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Messages a second."""
+        return self.counts.messages / self.seconds if self.seconds else 0.0
+
+
+def replay(
+    recording: Recording,
+    store: Store,
+    *,
+    speed: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    sleep: Callable[[float], None] = time.sleep,
+    timer: Callable[[], float] = time.monotonic,
+) -> ReplayReport:
+    """Replay into `store`, at `speed` times the recorded pace, or as fast as it goes.
+
+    The recording is read to its end first, so a damaged one is refused before a row is written.
+    Raises `RecordingError`, `LakeError`.
+    """
+    survey = recording.survey()
+    epoch = _epoch(store, survey.digest)
+    report = ReplayReport(recording.name, from_us(survey.first), from_us(survey.last), epoch)
+    started = timer()
+
+    def seal(segment: Segment) -> None:
+        report.added += seal_segment(store, segment, epoch, survey.digest)
+
+    pipeline = Pipeline(adapters(), seal, survey.poll_every)
+    report.counts = pipeline.counts
+    for done, item in enumerate(_items(recording, epoch), 1):
+        if speed is not None:
+            behind = (item.received - survey.first) / 1e6 / speed - (timer() - started)
+            if behind > 0:
+                sleep(behind)
+        if isinstance(item, Frame):
+            pipeline.feed(item)
+        else:
+            pipeline.opened(item)
+        if done % _STEP == 0:
+            progress(pipeline.counts.frames, survey.frames)
+    pipeline.finish(survey.last)
+    report.seconds = timer() - started
+    progress(survey.frames, survey.frames)
+    return report
+
+
+def adapters() -> dict[Venue, Adapter]:
+    """A fresh adapter of each venue."""
+    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi()}
+
+
+def seal_segment(store: Store, segment: Segment, epoch: int, digest: str | None) -> int:
+    """Publish a segment; the rows that were new."""
+    span = SeqRange(COLLECTOR, epoch, segment.first_seq, segment.last_seq)
+    frames = {key: key[0].frame(rows) for key, rows in segment.rows.items()}
+    return store.publish_segment(span, day_of(segment.first_received), segment.frames, frames, digest)
+
+
+def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:
+    numbers = count()
+    for item in recording.items():
+        if item.payload is None:
+            yield Opened(item.connection, item.received, item.wire)
+        else:
+            yield Frame(frame_seq(epoch, next(numbers)), item.connection, item.received, item.payload, item.wire)
+
+
+def _epoch(store: Store, digest: str) -> int:
+    """The recording's epoch: of its digest, or the next that no other recording in this lake has."""
+    known = (
+        store.scan(SEGMENTS)
+        .filter(pl.col("collector") == COLLECTOR)
+        .select("epoch", "input_digest")
+        .unique()
+        .collect()
+    )
+    owners = dict(zip(known["epoch"], known["input_digest"], strict=True))
+    first = int(digest[:12], 16) % EPOCHS
+    for step in range(EPOCHS):
+        epoch = (first + step) % EPOCHS
+        if owners.get(epoch, digest) == digest:
+            return epoch
+    raise LakeError(f"lake {store.root}: holds {EPOCHS} recordings; replay into another folder")
+
+
+__all__ = ["ReplayReport", "Survey", "adapters", "replay", "seal_segment"]

@@ -1,0 +1,1 @@
+"""What a schedule runs, as plain functions that return a report."""

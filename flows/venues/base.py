@@ -1,0 +1,246 @@
+"""What every venue's adapter takes and gives.
+
+A frame holds messages; each message is applied, ignored by a rule, a duplicate or dead, and an
+applied one carries actions: what it says about markets, in the project's own terms. Actions speak
+of the first outcome, in integers of 1e-6 and microseconds. What they do to books, and which rows
+that makes, is `flows.collector`'s.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from lake.errors import BadFrame
+from lake.schema import SEQ_BITS
+from lake.vocab import Source, TakerSide, Venue
+
+Level = tuple[int, int]
+"""Price and size."""
+
+
+class Wire(StrEnum):
+    """Which parser a frame's bytes are for."""
+
+    POLYMARKET_SOCKET = "polymarket/socket"
+    GAMMA = "polymarket/gamma"
+    CLOB_BOOKS = "polymarket/books"
+    KALSHI_SOCKET = "kalshi/socket"
+    KALSHI_REST = "kalshi/rest"
+
+    @property
+    def venue(self) -> Venue:
+        """Whose wire it is."""
+        return Venue(self.value.partition("/")[0])
+
+    @property
+    def is_poll(self) -> bool:
+        """Polled, not streamed: what it says holds until the next poll is due."""
+        return self not in (Wire.POLYMARKET_SOCKET, Wire.KALSHI_SOCKET)
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """Bytes as they came off a socket or a REST answer."""
+
+    seq: int  # epoch * 2**40 + frame number, given on arrival
+    connection: str
+    received: int  # our clock, microseconds
+    payload: bytes
+    wire: Wire
+
+
+class Opened(msgspec.Struct, frozen=True, gc=False):
+    """A connection was opened, for the first time or again; nothing survives from before it."""
+
+    connection: str
+    received: int
+    wire: Wire
+
+
+def frame_seq(epoch: int, number: int) -> int:
+    """The `seq` of an epoch's frame."""
+    return (epoch << SEQ_BITS) + number
+
+
+# --- what a message says -------------------------------------------------------------------------
+
+
+class Reset(msgspec.Struct, gc=False):
+    """The whole book of a market, in any order of levels."""
+
+    market: int
+    bids: list[Level]
+    asks: list[Level]
+    event: int | None  # None = a snapshot: as of its receipt
+    source: Source = Source.BOOK
+
+
+class Change(msgspec.Struct, gc=False):
+    """Levels that changed: `(is_bid, price, size)`, the new size or, if `is_delta`, its change."""
+
+    market: int
+    levels: list[tuple[bool, int, int]]
+    event: int | None
+    is_delta: bool
+    best: tuple[int | None, int | None] | None = None  # the venue's own best bid and ask, if it says
+
+
+class Top(msgspec.Struct, gc=False):
+    """The best bid and ask alone; sizes None = not said."""
+
+    market: int
+    bid: int | None
+    ask: int | None
+    event: int | None
+    source: Source
+    bid_size: int | None = None
+    ask_size: int | None = None
+
+
+class Forget(msgspec.Struct, gc=False):
+    """The levels that we keep of this market are void until its next `Reset`."""
+
+    market: int
+
+
+class Trade(msgspec.Struct, gc=False):
+    """One execution."""
+
+    market: int
+    trade_id: str
+    price: int
+    size: int
+    taker_side: TakerSide | None
+    event: int
+    is_block_trade: bool = False
+
+
+class Stats(msgspec.Struct, gc=False):
+    """Figures that the venue reports; None = not reported in that unit."""
+
+    market: int
+    volume_24h_usd: float | None = None
+    volume_total_usd: float | None = None
+    volume_24h_contracts: float | None = None
+    volume_total_contracts: float | None = None
+    open_interest: float | None = None
+    liquidity_usd: float | None = None
+
+
+class MarketUpdate(msgspec.Struct, gc=False):
+    """What is known of a market's metadata now: columns of `schema.MARKETS`, only those that were said."""
+
+    market: int
+    fields: dict[str, Any]
+
+
+class EventUpdate(msgspec.Struct, gc=False):
+    """What is known of an event: columns of `schema.EVENTS`, only those that were said."""
+
+    event_id: str
+    fields: dict[str, Any]
+
+
+class Hole(msgspec.Struct, gc=False):
+    """Messages of these markets were missed: their state is unknown until they are heard of again."""
+
+    markets: list[int]
+    reason: str
+
+
+Action = Reset | Change | Top | Forget | Trade | Stats | MarketUpdate | EventUpdate | Hole
+
+
+class Outcome(StrEnum):
+    """What becomes of a message; the four add up to all messages."""
+
+    APPLIED = "applied"
+    IGNORED = "ignored"
+    DUPLICATE = "duplicate"
+    DEAD = "dead"
+
+
+class Message(msgspec.Struct, gc=False):
+    """One element of an array frame, one object frame, or an unreadable frame."""
+
+    outcome: Outcome
+    actions: list[Action] = []
+    kind: str = ""  # of an ignored one
+    reason: str = ""  # of a dead one
+    raw: bytes = b""  # of a dead one
+
+
+class Adapter(Protocol):
+    """One venue's wire protocol, as a state machine over the frames of all its connections."""
+
+    def opened(self, opened: Opened) -> None:
+        """Forget what the connection knew: sequence numbers, subscriptions, fills."""
+
+    def parse(self, frame: Frame) -> list[Message]:
+        """The frame's messages in order. Never raises on bytes, whatever they are."""
+
+
+def dead(reason: object, raw: bytes) -> Message:
+    """A message that cannot be read, with its bytes."""
+    return Message(Outcome.DEAD, reason=str(reason)[:500], raw=raw)
+
+
+def ignored(kind: str) -> Message:
+    """A message that no rule uses."""
+    return Message(Outcome.IGNORED, kind=kind[:60])
+
+
+DUPLICATE: Final = Message(Outcome.DUPLICATE)
+
+_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_ANY = msgspec.json.Decoder()
+
+
+def elements(payload: bytes) -> Iterator[bytes]:
+    """The messages of a frame: the elements of an array, or the object itself.
+
+    Some servers glue several documents into one text frame; each counts. Raises `BadFrame` if the
+    bytes are no JSON.
+    """
+    for document in _documents(payload):
+        if document[:1] == b"[":
+            try:
+                yield from map(bytes, _ELEMENTS.decode(document))
+            except msgspec.DecodeError as exc:
+                raise BadFrame(f"is no JSON array: {exc}") from None
+        else:
+            yield document
+
+
+def _documents(payload: bytes) -> Iterable[bytes]:
+    text = payload.strip()
+    try:
+        _ANY.decode(text)
+    except msgspec.DecodeError as exc:
+        if "trailing characters" not in str(exc):
+            raise BadFrame(f"is no JSON: {exc}") from None
+        return _split(text)
+    except RecursionError:
+        raise BadFrame("is nested too deeply") from None
+    return (text,)
+
+
+def _split(text: bytes) -> list[bytes]:
+    """JSON documents that follow one another without a separator."""
+    from json import JSONDecodeError, JSONDecoder
+
+    decoder, rest, found = JSONDecoder(), text.decode("utf-8", "surrogateescape"), []
+    while rest:
+        try:
+            _, end = decoder.raw_decode(rest)
+        except (JSONDecodeError, RecursionError) as exc:
+            raise BadFrame(f"is no JSON: {exc}") from None
+        found.append(rest[:end].encode("utf-8", "surrogateescape"))
+        rest = rest[end:].lstrip()
+    return found
+
+
+def plain(exc: Exception) -> str:
+    """A decoder's complaint in one line, without the message that it quotes."""
+    return " ".join(str(exc).split())[:300]

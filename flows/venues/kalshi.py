@@ -1,0 +1,478 @@
+"""Kalshi's socket: frames in, actions out. There is no socket in this file.
+
+A book holds bids on both legs. By default a no bid is priced in its own leg, so it is an ask at
+1 - p; with `use_yes_price` the no side carries asks on the yes scale already, under the same keys,
+and nothing in a frame says which. Sequence numbers count the messages of one subscription (sid),
+control replies included, so a hole voids every book of that sid. Source: AsyncAPI, trade-api/ws/v2.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from flows.venues import kalshi_rest
+from flows.venues.base import (
+    DUPLICATE,
+    Action,
+    Change,
+    EventUpdate,
+    Frame,
+    Hole,
+    Level,
+    MarketUpdate,
+    Message,
+    Opened,
+    Outcome,
+    Reset,
+    Stats,
+    Top,
+    Trade,
+    Wire,
+    dead,
+    elements,
+    ignored,
+    plain,
+)
+from flows.venues.decimals import ONE, cents, price, quote, size, units
+from flows.venues.fields import instant, rules_hash, said
+from flows.venues.kalshi_rest import LEVELS, Ladder, family_name, key_of, taker, whole
+from lake.errors import BadFrame
+from lake.vocab import Gap, MarketStatus, Source, Venue
+
+
+class TickerMsg(msgspec.Struct, gc=False):
+    """Best prices and figures of a market, about once a second; whole cents until March 2026."""
+
+    market_ticker: str
+    yes_bid_dollars: str | None = None
+    yes_ask_dollars: str | None = None
+    yes_bid: int | None = None
+    yes_ask: int | None = None
+    yes_bid_size_fp: str | None = None
+    yes_ask_size_fp: str | None = None
+    volume_fp: str | None = None
+    volume: int | None = None
+    open_interest_fp: str | None = None
+    open_interest: int | None = None
+    ts_ms: int | None = None
+    ts: int | None = None
+
+
+class TradeMsg(msgspec.Struct, gc=False):
+    """One execution."""
+
+    trade_id: str
+    market_ticker: str
+    yes_price_dollars: str | None = None
+    yes_price: int | None = None
+    count_fp: str | None = None
+    count: int | None = None
+    taker_outcome_side: str | None = None
+    taker_side: str | None = None
+    is_block_trade: bool = False
+    ts_ms: int | None = None
+    ts: int | None = None
+
+
+class SnapshotMsg(msgspec.Struct, gc=False):
+    """A whole book; an empty side's key is absent."""
+
+    market_ticker: str
+    yes_dollars_fp: LEVELS | None = None
+    no_dollars_fp: LEVELS | None = None
+    yes_dollars: LEVELS | None = None
+    no_dollars: LEVELS | None = None
+
+
+class DeltaMsg(msgspec.Struct, gc=False):
+    """A signed change of one level."""
+
+    market_ticker: str
+    price_dollars: str
+    delta_fp: str
+    side: str
+    ts_ms: int | None = None
+    ts: str | None = None
+
+
+class LifecycleMsg(msgspec.Struct, gc=False):
+    """A step in a market's life."""
+
+    market_ticker: str
+    event_type: str
+    open_ts: int | None = None
+    close_ts: int | None = None
+    result: str | None = None
+    price_ranges: list[kalshi_rest.PriceRange] | None = None
+    additional_metadata: dict[str, object] | None = None
+    yes_sub_title: str | None = None
+
+
+class EventMsg(msgspec.Struct, gc=False):
+    """A new event."""
+
+    event_ticker: str
+    title: str | None = None
+    series_ticker: str | None = None
+    collateral_return_type: str | None = None
+
+
+class SubscribedMsg(msgspec.Struct, gc=False):
+    """The subscription id of a channel."""
+
+    channel: str
+    sid: int
+
+
+class _Sequenced(msgspec.Struct, gc=False):
+    sid: int = 0
+    seq: int | None = None
+
+
+class TickerFrame(_Sequenced, tag_field="type", tag="ticker", kw_only=True, gc=False):
+    """Envelope of a ticker; it has no seq."""
+
+    msg: TickerMsg
+
+
+class TradeFrame(_Sequenced, tag_field="type", tag="trade", kw_only=True, gc=False):
+    """Envelope of a trade."""
+
+    msg: TradeMsg
+
+
+class SnapshotFrame(_Sequenced, tag_field="type", tag="orderbook_snapshot", kw_only=True, gc=False):
+    """Envelope of a snapshot."""
+
+    msg: SnapshotMsg
+
+
+class DeltaFrame(_Sequenced, tag_field="type", tag="orderbook_delta", kw_only=True, gc=False):
+    """Envelope of a delta."""
+
+    msg: DeltaMsg
+
+
+class LifecycleFrame(_Sequenced, tag_field="type", tag="market_lifecycle_v2", kw_only=True, gc=False):
+    """Envelope of a market's step in life."""
+
+    msg: LifecycleMsg
+
+
+class EventFrame(_Sequenced, tag_field="type", tag="event_lifecycle", kw_only=True, gc=False):
+    """Envelope of a new event."""
+
+    msg: EventMsg
+
+
+class SubscribedFrame(msgspec.Struct, tag_field="type", tag="subscribed", gc=False):
+    """The answer to a subscribe, one a channel; it has no seq of its own."""
+
+    msg: SubscribedMsg
+
+
+class OkFrame(_Sequenced, tag_field="type", tag="ok", kw_only=True, gc=False):
+    """The answer to an update; it takes a seq of its sid."""
+
+
+class UnsubscribedFrame(_Sequenced, tag_field="type", tag="unsubscribed", kw_only=True, gc=False):
+    """The end of a subscription."""
+
+
+class ErrorFrame(_Sequenced, tag_field="type", tag="error", kw_only=True, gc=False):
+    """A refusal."""
+
+
+_Wire = (
+    DeltaFrame
+    | SnapshotFrame
+    | TickerFrame
+    | TradeFrame
+    | LifecycleFrame
+    | EventFrame
+    | SubscribedFrame
+    | OkFrame
+    | UnsubscribedFrame
+    | ErrorFrame
+)
+_DECODER: Final = msgspec.json.Decoder(_Wire)
+_KINDS: Final = frozenset(
+    ("ticker", "trade", "orderbook_snapshot", "orderbook_delta", "market_lifecycle_v2", "event_lifecycle")
+    + ("subscribed", "ok", "unsubscribed", "error")
+)
+_LIFE: Final = {
+    "activated": MarketStatus.ACTIVE,
+    "deactivated": MarketStatus.INACTIVE,
+    "determined": MarketStatus.PROPOSED,
+    "settled": MarketStatus.RESOLVED,
+}
+_LIFE_KINDS: Final = frozenset(
+    (*_LIFE, "created", "close_date_updated", "price_level_structure_updated", "metadata_updated")
+)
+
+
+class _Kind(msgspec.Struct, gc=False):
+    type: object = None
+
+
+_KIND: Final = msgspec.json.Decoder(_Kind)
+
+
+class Sid(NamedTuple):
+    """A subscription of one life of a connection."""
+
+    connection: str
+    number: int
+
+
+class Kalshi:
+    """The venue's adapter: `flows.venues.base.Adapter` for its socket and its REST answers.
+
+    `use_yes_price` is the flag that the book was subscribed with; None reads the convention off the
+    first snapshot of each connection that shows it.
+    """
+
+    def __init__(self, *, use_yes_price: bool | None = None) -> None:
+        self._flag = use_yes_price
+        self._yes_scale: dict[str, bool] = {}
+        self._last_seq: dict[Sid, int] = {}
+        self._books: dict[Sid, set[int]] = {}  # markets whose book a sid keeps
+        self._named: set[str] = set()
+        self._trades = kalshi_rest.Seen()
+        self._catalogue = kalshi_rest.Catalogue()
+
+    def opened(self, opened: Opened) -> None:
+        """Sids and sequence numbers start again on every connection."""
+        self._yes_scale.pop(opened.connection, None)
+        for known in (self._last_seq, self._books):
+            for sid in [sid for sid in known if sid.connection == opened.connection]:
+                del known[sid]  # type: ignore[attr-defined]
+
+    def parse(self, frame: Frame) -> list[Message]:
+        """The frame's messages."""
+        if frame.wire is Wire.KALSHI_REST:
+            return self._rest(frame)
+        try:
+            return [self._read(_DECODER.decode(frame.payload), frame)]
+        except BadFrame as exc:
+            return [dead(exc, frame.payload)]
+        except msgspec.ValidationError as exc:
+            return [_unfit(frame.payload, exc)]
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
+            return [dead(plain(exc), frame.payload)]
+
+    def _rest(self, frame: Frame) -> list[Message]:
+        try:
+            answers = list(elements(frame.payload))
+        except BadFrame as exc:
+            return [dead(exc, frame.payload)]
+        return [message for raw in answers for message in self._answer(raw)]
+
+    def _answer(self, raw: bytes) -> list[Message]:
+        try:
+            return self._catalogue.answer(raw, self._trades)
+        except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
+            return [dead(plain(exc), raw)]
+
+    def _read(self, wire: _Wire, frame: Frame) -> Message:
+        match wire:
+            case DeltaFrame():
+                return self._delta(wire, frame)
+            case TickerFrame():
+                return self._ticker(wire.msg)
+            case TradeFrame():
+                return self._trade(wire, frame)
+            case SnapshotFrame():
+                return self._snapshot(wire, frame)
+            case LifecycleFrame():
+                return self._in_turn(wire, frame) or self._lifecycle(wire.msg)
+            case EventFrame():
+                return self._in_turn(wire, frame) or Message(Outcome.APPLIED, [_event(wire.msg)])
+            case SubscribedFrame():
+                return Message(Outcome.APPLIED)
+            case OkFrame() | UnsubscribedFrame():
+                return self._in_turn(wire, frame) or Message(Outcome.APPLIED)
+            case ErrorFrame():
+                return self._in_turn(wire, frame) or ignored("error")
+
+    # --- sequence --------------------------------------------------------------------------------
+
+    def _in_turn(self, wire: _Sequenced, frame: Frame) -> Message | None:
+        """None for the next message of its sid, or one without a number; `DUPLICATE` for one of before."""
+        return DUPLICATE if self._advance(wire, frame) is None else None
+
+    def _advance(self, wire: _Sequenced, frame: Frame) -> list[Action] | None:
+        """Count the message in: what a hole before it voids, [] if there is none, None for a repeat."""
+        if wire.seq is None:
+            return []
+        sid = Sid(frame.connection, wire.sid)
+        last = self._last_seq.get(sid)
+        if last is not None and wire.seq <= last:
+            return None
+        self._last_seq[sid] = wire.seq
+        if last is None or wire.seq == last + 1:
+            return []
+        lost = sorted(self._books.pop(sid, ()))
+        return [Hole(lost, Gap.SEQUENCE_HOLE)] if lost else []
+
+    # --- books -----------------------------------------------------------------------------------
+
+    def _delta(self, wire: DeltaFrame, frame: Frame) -> Message:
+        msg = wire.msg
+        level, change, is_yes = price(msg.price_dollars), units(msg.delta_fp), _is_yes(msg.side)
+        event = _time(msg.ts_ms) or instant(msg.ts)
+        holes = self._advance(wire, frame)
+        if holes is None:
+            return DUPLICATE
+        key = key_of(msg.market_ticker)
+        if key not in self._books.get(Sid(frame.connection, wire.sid), ()):
+            return Message(Outcome.APPLIED, holes) if holes else ignored("orderbook_delta:no_book")
+        if not is_yes and not self._is_yes_scale(frame.connection):
+            level = ONE - level
+        return Message(Outcome.APPLIED, [Change(key, [(is_yes, level, change)], event, is_delta=True)])
+
+    def _snapshot(self, wire: SnapshotFrame, frame: Frame) -> Message:
+        msg = wire.msg
+        yes, no = _ladder(msg.yes_dollars_fp, msg.yes_dollars), _ladder(msg.no_dollars_fp, msg.no_dollars)
+        holes = self._advance(wire, frame)
+        if holes is None:
+            return DUPLICATE
+        self._learn_scale(frame.connection, yes, no)
+        asks = no if self._is_yes_scale(frame.connection) else [(ONE - level, amount) for level, amount in no]
+        key = key_of(msg.market_ticker)
+        self._books.setdefault(Sid(frame.connection, wire.sid), set()).add(key)
+        return Message(Outcome.APPLIED, [*holes, *self._name(msg.market_ticker), Reset(key, yes, asks, None)])
+
+    def _is_yes_scale(self, connection: str) -> bool:
+        return self._yes_scale.get(connection, False) if self._flag is None else self._flag
+
+    def _learn_scale(self, connection: str, yes: list[Level], no: list[Level]) -> None:
+        """Prices of both sides that exceed 1, or a falling no side, are only possible on the yes scale."""
+        if self._flag is None and connection not in self._yes_scale and no:
+            is_falling = len(no) > 1 and no[0][0] > no[-1][0]
+            exceeds = bool(yes) and max(yes)[0] + max(no)[0] > ONE
+            if is_falling or exceeds or len(no) > 1:
+                self._yes_scale[connection] = is_falling or exceeds
+
+    # --- ticker, trades, life --------------------------------------------------------------------
+
+    def _ticker(self, msg: TickerMsg) -> Message:
+        bid, ask = msg.yes_bid_dollars or cents(msg.yes_bid), msg.yes_ask_dollars or cents(msg.yes_ask)
+        if bid is None or ask is None:
+            raise BadFrame("ticker without yes_bid_dollars or yes_ask_dollars")
+        key, top = key_of(msg.market_ticker), (quote(bid), quote(ask))
+        actions: list[Action] = [
+            Top(
+                key,
+                *top,
+                _time(msg.ts_ms) or _seconds(msg.ts),
+                Source.TICKER,
+                _resting(top[0], msg.yes_bid_size_fp),
+                _resting(top[1], msg.yes_ask_size_fp),
+            ),
+            Stats(
+                key,
+                volume_total_contracts=whole(msg.volume_fp, msg.volume),
+                open_interest=whole(msg.open_interest_fp, msg.open_interest),
+            ),
+        ]
+        return Message(Outcome.APPLIED, [*self._name(msg.market_ticker), *actions])
+
+    def _trade(self, wire: TradeFrame, frame: Frame) -> Message:
+        msg = wire.msg
+        paid, amount = msg.yes_price_dollars or cents(msg.yes_price), msg.count_fp or msg.count
+        event = _time(msg.ts_ms) or _seconds(msg.ts)
+        if paid is None or amount is None or event is None:
+            raise BadFrame("trade without yes_price_dollars, count_fp or ts_ms")
+        trade = Trade(
+            key_of(msg.market_ticker),
+            msg.trade_id,
+            price(paid),
+            size(amount),
+            taker(msg.taker_outcome_side or msg.taker_side),
+            event,
+            msg.is_block_trade,
+        )
+        if self._in_turn(wire, frame) is DUPLICATE or not self._trades.add(msg.trade_id):
+            return DUPLICATE
+        return Message(Outcome.APPLIED, [*self._name(msg.market_ticker), trade])
+
+    def _lifecycle(self, msg: LifecycleMsg) -> Message:
+        if msg.event_type not in _LIFE_KINDS:
+            return ignored(f"market_lifecycle_v2:{msg.event_type}")
+        status = _LIFE.get(msg.event_type)
+        fields = said(
+            status=None if status is None else status.value,
+            close_time=_seconds(msg.close_ts),
+            listed_time=_seconds(msg.open_ts),
+            result=kalshi_rest.result(msg.result),
+            tick_size=kalshi_rest.finest(msg.price_ranges),
+        )
+        if msg.event_type == "created":
+            fields |= _created(msg.additional_metadata or {})
+        return Message(
+            Outcome.APPLIED,
+            [*self._name(msg.market_ticker), MarketUpdate(key_of(msg.market_ticker), fields)],
+        )
+
+    def _name(self, ticker: str) -> list[Action]:
+        """The market's id, the first time that its ticker is heard of."""
+        if ticker in self._named:
+            return []
+        self._named.add(ticker)
+        return [MarketUpdate(key_of(ticker), {"market_id": kalshi_rest.market_name(ticker)})]
+
+
+def _created(metadata: dict[str, object]) -> dict[str, object]:
+    text = {name: value for name, value in metadata.items() if isinstance(value, str)}
+    return said(
+        title=kalshi_rest.title(text.get("title"), text.get("yes_sub_title")),
+        event_id=family_name(text.get("event_ticker")),
+        outcomes=["Yes", "No"],
+        rules_hash=rules_hash(text.get("rules_primary"), text.get("rules_secondary")),
+    )
+
+
+def _event(msg: EventMsg) -> EventUpdate:
+    fields = said(
+        title=msg.title,
+        series_id=family_name(msg.series_ticker),
+        mutually_exclusive=None if not msg.collateral_return_type else msg.collateral_return_type == "MECNET",
+    )
+    if not msg.event_ticker:
+        raise BadFrame("event_ticker is empty")
+    return EventUpdate(f"{Venue.KALSHI.value}:{msg.event_ticker}", fields)
+
+
+def _ladder(now: LEVELS | None, before: LEVELS | None) -> Ladder:
+    return kalshi_rest.ladder(now if now is not None else before)
+
+
+def _resting(best: int | None, text: str | None) -> int | None:
+    """The size at a best price; None where there is no price, or the size was not said."""
+    return None if best is None or text is None else size(text)
+
+
+def _is_yes(side: str) -> bool:
+    if side not in ("yes", "no"):
+        raise BadFrame(f"side {side[:20]!r} is neither yes nor no")
+    return side == "yes"
+
+
+def _time(milliseconds: int | None) -> int | None:
+    return None if milliseconds is None else milliseconds * 1000
+
+
+def _seconds(seconds: int | None) -> int | None:
+    return None if seconds is None else seconds * 1_000_000
+
+
+def _unfit(raw: bytes, exc: Exception) -> Message:
+    """A known kind in an unknown form is dead; an unknown kind is ignored and counted by its name."""
+    try:
+        kind = _KIND.decode(raw).type
+    except msgspec.DecodeError as bad:
+        return dead(plain(bad), raw)
+    if kind in _KINDS or kind is None:
+        return dead(plain(exc), raw)
+    return ignored(f"unknown:{kind}")

@@ -1,0 +1,408 @@
+"""Kalshi's REST answers: bytes in, actions out; today's dollar strings and the whole cents of before.
+
+Until March 2026 prices were whole cents and counts whole numbers; in between both were sent. A bid
+of 0 and an ask of 1 mean "no quote". A market carries no category: its event and its series do.
+Source: OpenAPI, trade-api/v2.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from flows.venues.base import (
+    DUPLICATE,
+    Action,
+    EventUpdate,
+    Level,
+    MarketUpdate,
+    Message,
+    Outcome,
+    Reset,
+    Stats,
+    Top,
+    Trade,
+    dead,
+    ignored,
+    plain,
+)
+from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
+from flows.venues.fields import instant, rules_hash, said
+from lake.errors import BadFrame
+from lake.vocab import MarketId, MarketStatus, Source, TakerSide, Venue, market_id, market_key
+
+LEVELS = list[tuple[Number, Number]]
+"""Price and count, as sent: strings today."""
+
+Ladder = list[Level]
+
+_REMEMBERED: Final = 500_000
+
+
+@lru_cache(maxsize=1_000_000)
+def key_of(ticker: str) -> int:
+    """The market key of a ticker; raises `BadFrame` on an empty one."""
+    return market_key(market_name(ticker))
+
+
+def market_name(ticker: str) -> MarketId:
+    """`kalshi:<ticker>`; raises `BadFrame` on an empty one."""
+    if not ticker:
+        raise BadFrame("ticker is empty")
+    return market_id(Venue.KALSHI, ticker)
+
+
+def family_name(ticker: str | None) -> str | None:
+    """`kalshi:<ticker>` of an event or a series; None for an empty one."""
+    return f"{Venue.KALSHI.value}:{ticker}" if ticker else None
+
+
+class PriceRange(msgspec.Struct, gc=False):
+    """A stretch of the price grid."""
+
+    start: str
+    end: str
+    step: str
+
+
+class RestMarket(msgspec.Struct, gc=False):
+    """The fields of a market that we read."""
+
+    ticker: str
+    event_ticker: str | None = None
+    title: str | None = None
+    yes_sub_title: str | None = None
+    status: str | None = None
+    result: str | None = None
+    open_time: str | None = None
+    close_time: str | None = None
+    rules_primary: str | None = None
+    rules_secondary: str | None = None
+    price_ranges: list[PriceRange] | None = None
+    tick_size: int | None = None
+    yes_bid_dollars: str | None = None
+    yes_ask_dollars: str | None = None
+    yes_bid: int | None = None
+    yes_ask: int | None = None
+    yes_bid_size_fp: str | None = None
+    yes_ask_size_fp: str | None = None
+    volume_fp: str | None = None
+    volume: int | None = None
+    volume_24h_fp: str | None = None
+    volume_24h: int | None = None
+    open_interest_fp: str | None = None
+    open_interest: int | None = None
+
+
+class RestEvent(msgspec.Struct, gc=False):
+    """The fields of an event that we read."""
+
+    event_ticker: str
+    series_ticker: str | None = None
+    title: str | None = None
+    category: str | None = None
+    mutually_exclusive: bool | None = None
+    markets: list[msgspec.Raw] | None = None
+
+
+class RestSeries(msgspec.Struct, gc=False):
+    """The fields of a series that we read."""
+
+    ticker: str
+    title: str | None = None
+    category: str | None = None
+    tags: list[str] | None = None
+
+
+class RestTrade(msgspec.Struct, gc=False):
+    """One execution."""
+
+    trade_id: str
+    ticker: str
+    created_time: str
+    yes_price_dollars: str | None = None
+    yes_price: int | None = None
+    count_fp: str | None = None
+    count: int | None = None
+    taker_outcome_side: str | None = None
+    taker_side: str | None = None
+    is_block_trade: bool = False
+
+
+class RestBook(msgspec.Struct, gc=False):
+    """Bids of both legs, each in its own leg's price; whole cents under `yes` and `no` before March 2026."""
+
+    yes_dollars: LEVELS | None | msgspec.UnsetType = msgspec.UNSET
+    no_dollars: LEVELS | None | msgspec.UnsetType = msgspec.UNSET
+    yes: list[tuple[int, Number]] | None | msgspec.UnsetType = msgspec.UNSET
+    no: list[tuple[int, Number]] | None | msgspec.UnsetType = msgspec.UNSET
+
+
+_NOTHING: Final = msgspec.Raw()
+
+
+class _Answer(msgspec.Struct, gc=False):
+    """Any answer: lists become a message an item, single objects one message."""
+
+    markets: list[msgspec.Raw] | None = None
+    market: msgspec.Raw = _NOTHING
+    events: list[msgspec.Raw] | None = None
+    event: msgspec.Raw = _NOTHING
+    series: msgspec.Raw = _NOTHING  # a list, or a single one
+    trades: list[msgspec.Raw] | None = None
+    orderbooks: list[msgspec.Raw] | None = None
+    orderbook_fp: RestBook | None = None
+    orderbook: RestBook | None = None
+    ticker: str | None = None  # of a market, and of the book that we were asked for
+    event_ticker: str | None = None
+
+
+class _Candles(msgspec.Struct, gc=False):
+    candlesticks: msgspec.Raw = _NOTHING
+
+
+class _TickerBook(msgspec.Struct, gc=False):
+    ticker: str
+    orderbook_fp: RestBook
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+_MARKET: Final = msgspec.json.Decoder(RestMarket)
+_EVENT: Final = msgspec.json.Decoder(RestEvent)
+_SERIES: Final = msgspec.json.Decoder(RestSeries)
+_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_TRADE: Final = msgspec.json.Decoder(RestTrade)
+_BOOK: Final = msgspec.json.Decoder(_TickerBook)
+_CANDLES: Final = msgspec.json.Decoder(_Candles)
+_BY_TICKER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+_STATUS: Final = {
+    "initialized": MarketStatus.INITIALIZED,
+    "unopened": MarketStatus.INITIALIZED,
+    "active": MarketStatus.ACTIVE,
+    "open": MarketStatus.ACTIVE,
+    "inactive": MarketStatus.INACTIVE,
+    "paused": MarketStatus.INACTIVE,
+    "closed": MarketStatus.CLOSED,
+    "determined": MarketStatus.PROPOSED,
+    "disputed": MarketStatus.DISPUTED,
+    "amended": MarketStatus.DISPUTED,
+    "finalized": MarketStatus.RESOLVED,
+    "settled": MarketStatus.RESOLVED,
+}
+
+
+class Seen:
+    """Trade ids already taken, the newest half million."""
+
+    def __init__(self) -> None:
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, trade_id: str) -> bool:
+        """Remember it; False if it was known."""
+        if trade_id in self._ids:
+            return False
+        self._ids[trade_id] = None
+        if len(self._ids) > _REMEMBERED:
+            self._ids.popitem(last=False)
+        return True
+
+
+class Catalogue:
+    """Reads answers; remembers which series and category an event belongs to."""
+
+    def __init__(self) -> None:
+        self._events: dict[str, RestEvent] = {}
+        self._series: dict[str, RestSeries] = {}
+
+    def answer(self, raw: bytes, seen: Seen) -> list[Message]:
+        """A message for each market, event, series, trade or book of the answer; raises `BadFrame`, msgspec's."""
+        found = _ANSWER.decode(raw)
+        if found.orderbook_fp is not None or found.orderbook is not None:
+            return [_book(found.ticker, found.orderbook_fp or found.orderbook)]
+        if found.ticker is not None or bytes(found.market):
+            return [self._each(bytes(found.market) or raw, self._market)]
+        if found.event_ticker is not None:
+            return [self._each(raw, self._event)]
+        groups = (
+            (found.events, self._event),
+            (_several(found.event), self._event),
+            (found.markets, self._market),
+            (_several(found.series), self._one_series),
+            (found.trades, lambda item: _trade(item, seen)),
+            (found.orderbooks, _ticker_book),
+        )
+        if all(items is None for items, _ in groups):
+            return self._by_ticker(raw)
+        if found.markets and bytes(_CANDLES.decode(found.markets[0]).candlesticks):
+            return [ignored("rest:candlesticks") for _ in found.markets]
+        return [self._each(bytes(item), read) for items, read in groups for item in items or ()]
+
+    def _by_ticker(self, raw: bytes) -> list[Message]:
+        """Recorders keep polls as an object of ticker to market."""
+        items = _BY_TICKER.decode(raw)
+        if not items or any(bytes(item)[:1] != b"{" for item in items.values()):
+            return [ignored("rest:unknown_answer")]
+        return [self._each(bytes(item), self._market) for item in items.values()]
+
+    def _each(self, raw: bytes, read: Any) -> Message:
+        try:
+            found: list[Action] | None = read(raw)
+        except (msgspec.DecodeError, BadFrame, UnicodeError) as exc:
+            return dead(plain(exc), raw)
+        return DUPLICATE if found is None else Message(Outcome.APPLIED, found)
+
+    def _market(self, raw: bytes) -> list[Action]:
+        market = _MARKET.decode(raw)
+        bid, ask = market.yes_bid_dollars or cents(market.yes_bid), market.yes_ask_dollars or cents(market.yes_ask)
+        if bid is None or ask is None:
+            raise BadFrame("market without yes_bid_dollars or yes_ask_dollars")
+        key, best = key_of(market.ticker), (quote(bid), quote(ask))
+        resting = [
+            None if at is None or text is None else size(text)
+            for at, text in zip(best, (market.yes_bid_size_fp, market.yes_ask_size_fp), strict=True)
+        ]
+        return [
+            MarketUpdate(key, self._fields(market)),
+            Stats(
+                key,
+                volume_24h_contracts=whole(market.volume_24h_fp, market.volume_24h),
+                volume_total_contracts=whole(market.volume_fp, market.volume),
+                open_interest=whole(market.open_interest_fp, market.open_interest),
+            ),
+            Top(key, *best, None, Source.REST, *resting),
+        ]
+
+    def _fields(self, market: RestMarket) -> dict[str, Any]:
+        event = self._events.get(market.event_ticker or "")
+        series = None if event is None else self._series.get(event.series_ticker or "")
+        status = _STATUS.get(market.status or "")
+        return said(
+            market_id=market_name(market.ticker),
+            event_id=family_name(market.event_ticker),
+            series_id=None if event is None else family_name(event.series_ticker),
+            title=title(market.title, market.yes_sub_title),
+            category=(series and series.category) or (event and event.category) or None,
+            tags=None if series is None else series.tags,
+            outcomes=["Yes", "No"],
+            status=None if status is None else status.value,
+            close_time=instant(market.close_time),
+            listed_time=instant(market.open_time),
+            tick_size=finest(market.price_ranges) or (market.tick_size and market.tick_size / 100) or None,
+            slug=None if market.event_ticker is None else market.event_ticker.lower(),
+            rules_hash=rules_hash(market.rules_primary, market.rules_secondary),
+            result=result(market.result),
+        )
+
+    def _event(self, raw: bytes) -> list[Action]:
+        event = _EVENT.decode(raw)
+        self._events[event.event_ticker] = event
+        series = self._series.get(event.series_ticker or "")
+        update = EventUpdate(
+            f"{Venue.KALSHI.value}:{event.event_ticker}",
+            said(
+                series_id=family_name(event.series_ticker),
+                title=event.title,
+                mutually_exclusive=event.mutually_exclusive,
+                category=(series and series.category) or event.category,
+                tags=None if series is None else series.tags,
+                slug=event.event_ticker.lower(),
+            ),
+        )
+        markets, event.markets = event.markets or [], None
+        return [update, *(action for market in markets for action in self._market(bytes(market)))]
+
+    def _one_series(self, raw: bytes) -> list[Action]:
+        """A series is kept for its events: it has no table of its own."""
+        series = _SERIES.decode(raw)
+        self._series[series.ticker] = series
+        return []
+
+
+def title(question: str | None, answer: str | None) -> str | None:
+    """What the market asks, with its leg where the question does not name it."""
+    if not question or not answer or answer.lower() in question.lower():
+        return question or answer or None
+    return f"{question} · {answer}"
+
+
+def ladder(levels: Iterable[tuple[Number, Number]] | None) -> Ladder:
+    """Levels in 1e-6, in the order sent."""
+    return [(price(level), size(count)) for level, count in levels or ()]
+
+
+def finest(ranges: list[PriceRange] | None) -> float | None:
+    """The smallest step of a price grid."""
+    steps = [units(part.step) for part in ranges or ()]
+    return min(steps) / ONE if steps else None
+
+
+def whole(fixed_point: str | None, count: int | None) -> float | None:
+    """Contracts, of today's string or the whole number of before."""
+    return size(fixed_point) / ONE if fixed_point else (None if count is None else float(count))
+
+
+def taker(side: str | None) -> TakerSide | None:
+    """Who took: yes buys the first outcome."""
+    return {"yes": TakerSide.BUY, "no": TakerSide.SELL}.get(side or "")
+
+
+def result(text: str | None) -> str | None:
+    """The winning outcome's name."""
+    return {"yes": "Yes", "no": "No"}.get(text or "", text or None)
+
+
+def _several(found: msgspec.Raw) -> list[msgspec.Raw] | None:
+    """The items of a list, or the single one; None if there is nothing."""
+    if bytes(found) in (b"", b"null"):
+        return None
+    return _LIST.decode(found) if bytes(found)[:1] == b"[" else [found]
+
+
+def _trade(raw: bytes, seen: Seen) -> list[Action] | None:
+    trade = _TRADE.decode(raw)
+    paid, amount = trade.yes_price_dollars or cents(trade.yes_price), trade.count_fp or trade.count
+    event = instant(trade.created_time)
+    if paid is None or amount is None or event is None:
+        raise BadFrame("trade without yes_price_dollars, count_fp or created_time")
+    side = taker(trade.taker_outcome_side or trade.taker_side)
+    row = Trade(
+        key_of(trade.ticker), trade.trade_id, price(paid), size(amount), side, event, trade.is_block_trade
+    )
+    if not seen.add(trade.trade_id):
+        return None
+    return [MarketUpdate(row.market, {"market_id": market_name(trade.ticker)}), row]
+
+
+def _ticker_book(raw: bytes) -> list[Action]:
+    answer = _BOOK.decode(raw)
+    return _rest_reset(answer.ticker, answer.orderbook_fp)
+
+
+def _book(ticker: str | None, book: RestBook | None) -> Message:
+    if ticker is None or book is None:
+        return ignored("rest:book_of_unnamed_market")
+    return Message(Outcome.APPLIED, _rest_reset(ticker, book))
+
+
+def _rest_reset(ticker: str, book: RestBook) -> list[Action]:
+    """A book that REST serves; dollars win where cents are sent as well."""
+    yes, no = _leg(book.yes_dollars, book.yes), _leg(book.no_dollars, book.no)
+    asks = [(ONE - level, count) for level, count in no]
+    return [
+        MarketUpdate(key_of(ticker), {"market_id": market_name(ticker)}),
+        Reset(key_of(ticker), yes, asks, None, Source.REST),
+    ]
+
+
+def _leg(dollars: Any, old: Any) -> Ladder:
+    """A leg's levels, [] for an empty one; raises `BadFrame` if neither form names the leg."""
+    if dollars is not msgspec.UNSET and dollars is not None:
+        return ladder(dollars)
+    if old is not msgspec.UNSET:
+        return ladder((cents(level), count) for level, count in old or ())
+    if dollars is msgspec.UNSET:
+        raise BadFrame("orderbook without yes_dollars or no_dollars")
+    return []

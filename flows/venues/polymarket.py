@@ -1,0 +1,515 @@
+"""Polymarket's market channel: frames in, actions out. There is no socket in this file.
+
+Prices and sizes are decimal strings, times are strings of milliseconds. Both tokens of a market
+share one pool of orders: an order on the second token at p is the opposite order on the first at
+1 - p, of the same size. So each market has one book, in the direction of its first token, and what
+is said of the second is folded into it. Source: CLOB WebSocket, "market channel".
+"""
+
+from collections import Counter, OrderedDict
+from hashlib import blake2b
+from typing import Final, NamedTuple
+
+import msgspec
+
+from flows.venues.base import (
+    DUPLICATE,
+    Action,
+    Change,
+    Forget,
+    Frame,
+    Hole,
+    Level,
+    MarketUpdate,
+    Message,
+    Opened,
+    Outcome,
+    Reset,
+    Top,
+    Trade,
+    Wire,
+    dead,
+    elements,
+    ignored,
+    plain,
+)
+from flows.venues.decimals import ONE, Number, price, quote, size
+from flows.venues.gamma import catalogue, event_fields, market_fields
+from lake.errors import BadFrame
+from lake.vocab import Gap, MarketStatus, Source, TakerSide, Venue, market_id, market_key
+
+_REMEMBERED: Final = 200_000  # fills and mirrors kept to know a repeat
+
+
+class Side(msgspec.Struct, gc=False):
+    """One level of a book."""
+
+    price: str
+    size: str
+
+
+class BookFrame(msgspec.Struct, tag_field="event_type", tag="book", gc=False):
+    """A token's whole book; with `tick_size` it is the dump on subscribing, else a refresh after a trade."""
+
+    market: str
+    asset_id: str
+    timestamp: str
+    bids: list[Side] | None = None
+    asks: list[Side] | None = None
+    buys: list[Side] | None = None  # the names of before 2024
+    sells: list[Side] | None = None
+    hash: str = ""
+    tick_size: str | None = None
+
+
+class LevelChange(msgspec.Struct, gc=False):
+    """A level's new size, and since September 2025 its token and the best prices after the change."""
+
+    price: str
+    size: str
+    side: str
+    asset_id: str = ""
+    hash: str = ""
+    best_bid: str | None = None
+    best_ask: str | None = None
+
+
+class PriceChangeFrame(msgspec.Struct, tag_field="event_type", tag="price_change", gc=False):
+    """Level changes: `price_changes` today, `changes` before, one flat change in 2024."""
+
+    market: str
+    timestamp: str
+    price_changes: list[LevelChange] | None = None
+    changes: list[LevelChange] | None = None
+    asset_id: str = ""
+    hash: str = ""
+    price: str | None = None
+    size: str | None = None
+    side: str | None = None
+
+
+class BestFrame(msgspec.Struct, tag_field="event_type", tag="best_bid_ask", gc=False):
+    """A token's best prices."""
+
+    market: str
+    asset_id: str
+    best_bid: str
+    best_ask: str
+    timestamp: str
+
+
+class LastTradeFrame(msgspec.Struct, tag_field="event_type", tag="last_trade_price", gc=False):
+    """One match; `side` is the taker's."""
+
+    market: str
+    asset_id: str
+    price: str
+    size: str
+    side: str
+    timestamp: str
+    transaction_hash: str | None = None
+
+
+class TickSizeFrame(msgspec.Struct, tag_field="event_type", tag="tick_size_change", gc=False):
+    """A finer or coarser grid of prices from now on."""
+
+    market: str
+    asset_id: str
+    new_tick_size: str
+    timestamp: str
+
+
+class NewMarketFrame(msgspec.Struct, tag_field="event_type", tag="new_market", gc=False):
+    """A listing; every connection gets each."""
+
+    market: str
+    question: str
+    assets_ids: list[str]
+    outcomes: list[str]
+    timestamp: str
+    slug: str = ""
+    description: str = ""
+    event_message: dict[str, object] | None = None
+    tags: list[str] | None = None
+    order_price_min_tick_size: Number = None
+
+
+class ResolvedFrame(msgspec.Struct, tag_field="event_type", tag="market_resolved", gc=False):
+    """A result."""
+
+    market: str
+    assets_ids: list[str]
+    winning_asset_id: str
+    timestamp: str
+    winning_outcome: str = ""
+
+
+_Wire = (
+    BookFrame | PriceChangeFrame | BestFrame | LastTradeFrame | TickSizeFrame | NewMarketFrame | ResolvedFrame
+)
+_DECODER: Final = msgspec.json.Decoder(_Wire)
+_KINDS: Final = frozenset(
+    ("book", "price_change", "best_bid_ask", "last_trade_price", "tick_size_change", "new_market", "market_resolved")
+)
+
+
+class _Kind(msgspec.Struct, gc=False):
+    event_type: object = None
+
+
+_KIND: Final = msgspec.json.Decoder(_Kind)
+
+
+class Token(NamedTuple):
+    """Where a token stands."""
+
+    market: int
+    is_first: bool
+
+
+class Polymarket:
+    """The venue's adapter: `flows.venues.base.Adapter` for its socket and its REST answers."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[str, Token] = {}
+        self._pairs: dict[int, list[str]] = {}  # market to its tokens, the first outcome's first
+        self._placeholders: set[int] = set()
+        self._fills: dict[str, Counter[str]] = {}  # connection to fills of a token and transaction
+        self._trade_ids: OrderedDict[str, None] = OrderedDict()
+        self._prints: OrderedDict[tuple[object, ...], str] = OrderedDict()
+        self._last_change: dict[int, tuple[str, set[tuple[str, ...]]]] = {}
+        self._last_book: dict[str, tuple[object, ...]] = {}
+
+    def opened(self, opened: Opened) -> None:
+        """A new connection counts its fills from one; books of before it may be sent again."""
+        self._fills.pop(opened.connection, None)
+        self._last_change.clear()
+        self._last_book.clear()
+
+    def parse(self, frame: Frame) -> list[Message]:
+        """The frame's messages. Text heartbeats are ignored by kind."""
+        payload = frame.payload
+        if payload in (b"PONG", b"PING"):
+            return [ignored(payload.decode().lower())]
+        if payload[:1] == b"{" and frame.wire is Wire.POLYMARKET_SOCKET:  # as nearly all are
+            try:
+                return [self._read(_DECODER.decode(payload), frame)]
+            except BadFrame as exc:
+                return [dead(exc, payload)]
+            except msgspec.DecodeError:
+                pass  # looked into below, where arrays and glued documents are too
+        try:
+            return [self._message(raw, frame) for raw in elements(payload)]
+        except BadFrame as exc:
+            return [dead(exc, payload)]
+
+    def _message(self, raw: bytes, frame: Frame) -> Message:
+        try:
+            if frame.wire is Wire.GAMMA:
+                return Message(Outcome.APPLIED, self._catalogue(raw))
+            if frame.wire is Wire.CLOB_BOOKS:
+                return Message(Outcome.APPLIED, self._rest_book(raw))
+            return self._read(_DECODER.decode(raw), frame)
+        except msgspec.ValidationError as exc:
+            return _unfit(raw, exc)
+        except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
+            return dead(plain(exc), raw)
+
+    def _read(self, wire: _Wire, frame: Frame) -> Message:
+        match wire:
+            case PriceChangeFrame():
+                return self._price_change(wire)
+            case BestFrame():
+                return self._best(wire)
+            case BookFrame():
+                return self._book(wire)
+            case LastTradeFrame():
+                return self._last_trade(wire, frame)
+            case TickSizeFrame():
+                return self._tick_size(wire)
+            case NewMarketFrame():
+                return self._new_market(wire)
+            case ResolvedFrame():
+                return self._resolved(wire)
+
+    # --- books -----------------------------------------------------------------------------------
+
+    def _price_change(self, wire: PriceChangeFrame) -> Message:
+        changes = wire.price_changes if wire.price_changes is not None else _old_changes(wire)
+        if not changes:
+            raise BadFrame("price_change without changes")
+        event = _time(wire.timestamp)
+        read = [
+            (c.asset_id or wire.asset_id, _is_buy(c.side), price(c.price), size(c.size), _best(c)) for c in changes
+        ]
+        actions: list[Action] = []
+        levels, best, token = [], None, self._token(wire.market, read[0][0], actions)
+        if self._is_repeat(token.market, wire, changes):
+            return DUPLICATE
+        for asset, is_buy, level, amount, top in read:
+            token = self._token(wire.market, asset, actions)
+            levels.append((is_buy is token.is_first, level if token.is_first else ONE - level, amount))
+            if top is not None and (best is None or token.is_first):
+                best = _fold(token, *top)
+        actions.append(Change(token.market, levels, event, is_delta=False, best=best))
+        return Message(Outcome.APPLIED, actions)
+
+    def _is_repeat(self, market: int, wire: PriceChangeFrame, changes: list[LevelChange]) -> bool:
+        """Whether each change was said before, with the same hash, at the market's newest timestamp."""
+        keys = {(c.asset_id, c.hash or wire.hash, c.side, c.price, c.size) for c in changes}
+        when, seen = self._last_change.get(market, ("", set()))
+        if when != wire.timestamp:
+            self._last_change[market] = (wire.timestamp, keys)
+            return False
+        if keys <= seen and all(key[1] for key in keys):
+            return True
+        seen |= keys
+        return False
+
+    def _best(self, wire: BestFrame) -> Message:
+        best, event, actions = (quote(wire.best_bid), quote(wire.best_ask)), _time(wire.timestamp), list[Action]()
+        token = self._token(wire.market, wire.asset_id, actions)
+        actions.append(Top(token.market, *_fold(token, *best), event, Source.BOOK))
+        return Message(Outcome.APPLIED, actions)
+
+    def _book(self, wire: BookFrame) -> Message:
+        bids, asks = wire.bids if wire.bids is not None else wire.buys, wire.asks if wire.asks is not None else wire.sells
+        if bids is None or asks is None:
+            raise BadFrame("book without bids or asks")
+        levels, event, tick = (_levels(bids), _levels(asks)), _time(wire.timestamp), wire.tick_size
+        finer = price(tick) / ONE if tick else None
+        actions: list[Action] = []
+        token = self._token(wire.market, wire.asset_id, actions)
+        reset = _reset(token, *levels)
+        key = (wire.timestamp, wire.hash, tuple(reset.bids), tuple(reset.asks))
+        if wire.hash and self._last_book.get(wire.asset_id) == key:
+            return DUPLICATE
+        self._last_book[wire.asset_id] = key
+        reset.event = None if tick is not None else event
+        actions.append(reset)
+        if finer is not None:
+            actions.append(MarketUpdate(token.market, {"tick_size": finer}))
+        return Message(Outcome.APPLIED, actions)
+
+    def _rest_book(self, raw: bytes) -> list[Action]:
+        """An element of `POST /books`, or the answer of `GET /book`."""
+        wire = _REST_BOOK.decode(raw)
+        levels, actions = (_levels(wire.bids), _levels(wire.asks)), list[Action]()
+        reset = _reset(self._token(wire.market, wire.asset_id, actions), *levels)
+        reset.source = Source.REST
+        return [*actions, reset]
+
+    def _tick_size(self, wire: TickSizeFrame) -> Message:
+        """A new grid starts a new book: the levels that we keep are void."""
+        tick, actions = price(wire.new_tick_size) / ONE, list[Action]()
+        token = self._token(wire.market, wire.asset_id, actions)
+        return Message(
+            Outcome.APPLIED, [*actions, Forget(token.market), MarketUpdate(token.market, {"tick_size": tick})]
+        )
+
+    # --- trades ----------------------------------------------------------------------------------
+
+    def _last_trade(self, wire: LastTradeFrame, frame: Frame) -> Message:
+        paid, amount, event, is_buyer = price(wire.price), size(wire.size), _time(wire.timestamp), _is_buy(wire.side)
+        if amount == 0:
+            raise BadFrame("a trade of size 0")
+        actions: list[Action] = []
+        token = self._token(wire.market, wire.asset_id, actions)
+        trade_price, is_buy = paid if token.is_first else ONE - paid, is_buyer is token.is_first
+        if self._is_mirror(token, wire, trade_price, amount, is_buy):
+            return DUPLICATE
+        trade_id = self._trade_id(wire, frame.connection)
+        if trade_id in self._trade_ids:
+            return DUPLICATE
+        _remember(self._trade_ids, trade_id, None)
+        taker = TakerSide.BUY if is_buy else TakerSide.SELL
+        actions.append(Trade(token.market, trade_id, trade_price, amount, taker, event))
+        return Message(Outcome.APPLIED, actions)
+
+    def _trade_id(self, wire: LastTradeFrame, connection: str) -> str:
+        """The transaction's hash and the fill's ordinal on this connection, so that a second one counts alike."""
+        counts = self._fills.setdefault(connection, Counter())
+        if wire.transaction_hash:
+            key = f"{wire.transaction_hash}:{wire.asset_id}"
+            counts[key] += 1
+            return f"{wire.transaction_hash}-{wire.asset_id[-6:]}-{counts[key]}"
+        key = "|".join((wire.asset_id, wire.timestamp, wire.price, wire.size, wire.side))
+        counts[key] += 1
+        return blake2b(f"{key}|{counts[key]}".encode(), digest_size=16).hexdigest()
+
+    def _is_mirror(self, token: Token, wire: LastTradeFrame, paid: int, amount: int, is_buy: bool) -> bool:
+        """Whether this fill was printed already on the market's other token."""
+        key = (token.market, wire.transaction_hash or wire.timestamp, paid, amount, is_buy)
+        other = self._prints.get(key)
+        if other is None:
+            _remember(self._prints, key, wire.asset_id)
+            return False
+        if other == wire.asset_id:
+            return False
+        del self._prints[key]
+        return True
+
+    # --- metadata --------------------------------------------------------------------------------
+
+    def _new_market(self, wire: NewMarketFrame) -> Message:
+        if len(wire.assets_ids) != 2 or len(wire.outcomes) != 2:
+            return ignored("new_market:not_binary")
+        event = wire.event_message or {}
+        fields: dict[str, object] = {
+            "title": wire.question,
+            "outcomes": wire.outcomes,
+            "outcome_token_ids": wire.assets_ids,
+            "status": MarketStatus.ACTIVE.value,
+            "slug": wire.slug or None,
+            "tags": wire.tags or [],
+            "listed_time": _time(wire.timestamp),
+        }
+        if event.get("id"):
+            fields["event_id"] = f"{Venue.POLYMARKET.value}:{event['id']}"
+        if wire.order_price_min_tick_size is not None:
+            fields["tick_size"] = price(wire.order_price_min_tick_size) / ONE
+        return Message(Outcome.APPLIED, self._describe(wire.market, fields, wire.assets_ids))
+
+    def _resolved(self, wire: ResolvedFrame) -> Message:
+        known = self._pairs.get(_key(wire.market))
+        tokens = wire.assets_ids if len(wire.assets_ids) == 2 else known
+        if tokens is None or wire.winning_asset_id not in (known or tokens):
+            raise BadFrame("market_resolved: the winner is none of the market's tokens")
+        fields: dict[str, object] = {"status": MarketStatus.RESOLVED.value}
+        if wire.winning_outcome:
+            fields["result"] = wire.winning_outcome
+        return Message(Outcome.APPLIED, self._describe(wire.market, fields, tokens))
+
+    def _catalogue(self, raw: bytes) -> list[Action]:
+        actions: list[Action] = []
+        events, markets = catalogue(raw)
+        actions.extend(event_fields(event) for event in events)
+        for market, event in markets:
+            found = market_fields(market, event)
+            if found is None:
+                continue
+            actions.extend(self._describe(found.native_id, found.fields, found.tokens))
+            actions.extend(found.figures)
+        return actions
+
+    def _describe(self, native: str, fields: dict[str, object], tokens: list[str]) -> list[Action]:
+        """Metadata of a market, and its tokens' places; a placeholder that stood the other way round is turned."""
+        key = _key(native)
+        known = self._pairs.get(key)
+        actions: list[Action] = []
+        if known is None or key in self._placeholders:
+            if known and tokens and known[0] != tokens[0]:
+                actions += [Hole([key], Gap.DIRECTION_CHANGED), Forget(key)]
+            if tokens:
+                self._place(key, tokens)
+                self._placeholders.discard(key)
+        fields = {"market_id": market_id(Venue.POLYMARKET, native), **fields}
+        if tokens and "outcome_token_ids" not in fields:
+            fields["outcome_token_ids"] = self._pairs[key]
+        return [*actions, MarketUpdate(key, fields)]
+
+    def _token(self, native: str, token: str, actions: list[Action]) -> Token:
+        """The token's place. A market that no catalogue has named is placed by the token first heard of."""
+        found = self._tokens.get(token)
+        if found is not None:
+            return found
+        if not token or not native:
+            raise BadFrame("neither market nor asset_id may be empty")
+        key = _key(native)
+        pair = self._pairs.get(key, [])
+        if len(pair) >= 2:
+            raise BadFrame(f"token {token[:20]} is none of the two of market {native[:20]}")
+        self._place(key, [*pair, token])
+        self._placeholders.add(key)
+        actions.append(
+            MarketUpdate(
+                key,
+                {"market_id": market_id(Venue.POLYMARKET, native), "outcome_token_ids": self._pairs[key]},
+            )
+        )
+        return self._tokens[token]
+
+    def _place(self, key: int, tokens: list[str]) -> None:
+        self._pairs[key] = list(tokens)
+        for place, token in enumerate(tokens):
+            self._tokens[token] = Token(key, place == 0)
+
+
+class RestBook(msgspec.Struct, gc=False):
+    """A book as REST serves it."""
+
+    market: str
+    asset_id: str
+    bids: list[Side]
+    asks: list[Side]
+
+
+_REST_BOOK: Final = msgspec.json.Decoder(RestBook)
+
+
+def _key(native: str) -> int:
+    return market_key(market_id(Venue.POLYMARKET, native))
+
+
+def _time(milliseconds: str) -> int:
+    if not milliseconds.isdecimal():
+        raise BadFrame(f"timestamp {milliseconds[:30]!r} is no number of milliseconds")
+    return int(milliseconds) * 1000
+
+
+def _is_buy(side: str) -> bool:
+    if side not in ("BUY", "SELL"):
+        raise BadFrame(f"side {side[:20]!r} is neither BUY nor SELL")
+    return side == "BUY"
+
+
+def _fold(token: Token, bid: int | None, ask: int | None) -> tuple[int | None, int | None]:
+    """Best prices of a token as those of the first outcome."""
+    if token.is_first:
+        return bid, ask
+    return None if ask is None else ONE - ask, None if bid is None else ONE - bid
+
+
+def _best(change: LevelChange) -> tuple[int | None, int | None] | None:
+    if change.best_bid is None or change.best_ask is None:
+        return None
+    return quote(change.best_bid), quote(change.best_ask)
+
+
+def _levels(sides: list[Side]) -> list[Level]:
+    return [(price(side.price), size(side.size)) for side in sides]
+
+
+def _reset(token: Token, bids: list[Level], asks: list[Level]) -> Reset:
+    if token.is_first:
+        return Reset(token.market, bids, asks, None)
+    return Reset(token.market, _mirrored(asks), _mirrored(bids), None)
+
+
+def _mirrored(levels: list[Level]) -> list[Level]:
+    return [(ONE - level, amount) for level, amount in levels]
+
+
+def _old_changes(wire: PriceChangeFrame) -> list[LevelChange]:
+    if wire.changes is not None:
+        return wire.changes
+    if wire.price is None or wire.size is None or wire.side is None:
+        raise BadFrame("price_change without price, size or side")
+    return [LevelChange(wire.price, wire.size, wire.side)]
+
+
+def _unfit(raw: bytes, exc: Exception) -> Message:
+    """A known kind in an unknown form is dead; an unknown kind is ignored and counted by its name."""
+    try:
+        kind = _KIND.decode(raw).event_type
+    except msgspec.DecodeError as bad:
+        return dead(plain(bad), raw)
+    if kind in _KINDS:
+        return dead(plain(exc), raw)
+    return ignored("no_event_type" if kind is None else f"unknown:{kind}")
+
+
+def _remember(memory: "OrderedDict", key: object, value: object) -> None:  # type: ignore[type-arg]
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)

@@ -1,0 +1,122 @@
+"""Where things lie: table, partition and sequence range to path, and back.
+
+    <root>/<table>/venue=<v>/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
+    <root>/bars/interval=<i>/venue=<v>/date=<day>/<name>.parquet
+    <root>/_segments/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
+    <root>/_lake.json  _watermarks.json
+
+No other file spells a directory. What this module cannot parse is not part of the lake: it is
+reported by `lake.store.strangers` and never read. Temporary files begin with a dot.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import PurePosixPath
+from typing import Final, Self
+
+from lake.errors import BadName
+from lake.schema import SEGMENTS, SEQ_BITS, TABLES, Table
+
+MARKER: Final = "_lake.json"
+WATERMARKS: Final = "_watermarks.json"
+SUFFIX: Final = ".parquet"
+OWN: Final = ("_trash", "_segments", "wal", "hot")
+"""Folders of the lake's own, beside those of the tables."""
+
+_RANGE = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)-(\d+)")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_VALUE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SeqRange:
+    """The frames of one segment: first and last `seq`, both included."""
+
+    collector: str
+    epoch: int
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+", self.collector):
+            raise BadName(f"collector {self.collector!r}: use lower-case letters and digits only")
+        if not self.first <= self.last or self.first >> SEQ_BITS != self.epoch or self.last >> SEQ_BITS != self.epoch:
+            raise BadName(f"sequence range {self.first}..{self.last} is not within epoch {self.epoch}")
+
+    @property
+    def name(self) -> str:
+        """`<collector>-<epoch>-<first_seq>-<last_seq>`."""
+        return f"{self.collector}-{self.epoch}-{self.first}-{self.last}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self:
+        """The range that `name` spells; raises `BadName`."""
+        found = _RANGE.fullmatch(name)
+        if found is None:
+            raise BadName(f"{name!r} is no sequence range")
+        return cls(found[1], *(int(number) for number in found.groups()[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One published file: its table, its partition values in the table's order, its name."""
+
+    table: Table
+    values: tuple[str, ...]
+    name: str
+
+    @property
+    def partition(self) -> Mapping[str, str]:
+        """Partition column to value, as spelled in the path."""
+        return dict(zip(self.table.partitions, self.values, strict=True))
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Below the lake's root."""
+        folders = (f"{key}={value}" for key, value in self.partition.items())
+        return PurePosixPath(folder(self.table), *folders, self.name + SUFFIX)
+
+
+def folder(table: Table) -> str:
+    """The table's folder. `segments` is the lake's own, out of the way of a glob over the tables."""
+    return "_segments" if table is SEGMENTS else table.name
+
+
+def part(table: Table, name: str, **partition: str | date) -> Part:
+    """The file of that name and partition; raises `BadName` on a missing, odd or unsafe value."""
+    if set(partition) != set(table.partitions):
+        raise BadName(f"{table.name}: wants the partitions {list(table.partitions)}, got {sorted(partition)}")
+    values = tuple(_spell(key, partition[key]) for key in table.partitions)
+    if not _NAME.fullmatch(name):
+        raise BadName(f"{table.name}: {name!r} is no file name; use a-z, 0-9, _ and -")
+    return Part(table, values, name)
+
+
+def parse(path: PurePosixPath) -> Part:
+    """The part that a path below the root names; raises `BadName`."""
+    table = _FOLDERS.get(path.parts[0]) if path.parts else None
+    if table is None or path.suffix != SUFFIX or len(path.parts) != len(table.partitions) + 2:
+        raise BadName(f"{path}: is no file of a table")
+    partition: dict[str, str | date] = {}
+    for text, key in zip(path.parts[1:-1], table.partitions, strict=True):
+        found, _, value = text.partition("=")
+        if found != key:
+            raise BadName(f"{path}: found {text!r} where {key}= belongs")
+        partition[key] = value
+    return part(table, path.stem, **partition)
+
+
+def _spell(key: str, value: str | date) -> str:
+    if key == "date":
+        try:
+            return (value if isinstance(value, date) else date.fromisoformat(value)).isoformat()
+        except ValueError:
+            raise BadName(f"date={value}: is no day; write YYYY-MM-DD") from None
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise BadName(f"{key}={value}: use lower-case letters, digits, ., _ and -")
+    return value
+
+
+_FOLDERS: Final = {folder(table): table for table in TABLES.values()}

@@ -1,0 +1,97 @@
+"""Every setting: its name, meaning, unit and default.
+
+Read once, by a composition root, from the environment and `.env`, and passed down from there.
+Secrets are `SecretStr`: masked in every repr and log.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lake.errors import SettingError
+from lake.vocab import Mode
+
+
+class Settings(BaseSettings):
+    """All settings; the environment variable of a field is its name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
+
+    collector_mode: Mode = Field(Mode.SIMULATED, description="simulated, replay, polymarket or live")
+    lake_uri: str | None = Field(None, description="the lake's folder; default data/<mode>")
+    replay_path: Path | None = Field(None, description="recording or folder of recordings for mode replay")
+    movers_recordings: Path | None = Field(None, description="folder with recordings of the venues, for tests")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+
+    collector_interval_seconds: float = Field(30, gt=0, le=3_600, description="pause between REST polls, seconds")
+    polymarket_use_wss: bool = Field(True, description="false polls Polymarket over REST only")
+    wss_watchdog_timeout: float = Field(120, gt=0, description="longest silence of any connection, seconds")
+    wss_reconnect_delay: float = Field(0.5, gt=0, description="first back-off step, seconds")
+    wss_max_reconnect_attempts: int = Field(10, ge=1, description="failures before polling beside retries")
+    collector_universe: str = Field("", description="all or top:N a venue; default top:2000 live, all simulated")
+    collector_watch: Annotated[tuple[str, ...], NoDecode] = Field((), description="market ids always subscribed, comma-separated")
+    raw_retention_hours: float = Field(24, gt=0, description="how long raw frames are kept, hours")
+    wal_dir: Path | None = Field(None, description="folder of the write-ahead log; default <lake>/wal")
+
+    database_url: SecretStr | None = Field(None, description="state database; default SQLite beside the lake")
+    polymarket_api_key: SecretStr | None = Field(None, description="not needed for market data")
+    kalshi_api_key: SecretStr | None = Field(None, description="key id; without it Kalshi is polled over REST")
+    kalshi_api_secret: SecretStr | None = Field(None, description="private key, PEM text or path; RSA or Ed25519")
+
+    polymarket_gamma_url: str = Field("https://gamma-api.polymarket.com", description="catalogue")
+    polymarket_clob_url: str = Field("https://clob.polymarket.com", description="books and prices")
+    polymarket_data_url: str = Field("https://data-api.polymarket.com", description="trades")
+    polymarket_wss_url: str = Field("wss://ws-subscriptions-clob.polymarket.com/ws/market", description="market channel, whole address")
+    kalshi_api_url: str = Field("https://external-api.kalshi.com/trade-api/v2", description="REST, ends in /trade-api/v2")
+    kalshi_wss_url: str = Field("wss://external-api-ws.kalshi.com/trade-api/ws/v2", description="socket, whole address")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _blank_is_unset(cls, value: Any, info: Any) -> Any:
+        """An empty value in `.env` means the default."""
+        return cls.model_fields[info.field_name].default if value == "" else value
+
+    @field_validator("collector_watch", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("collector_universe")
+    @classmethod
+    def _universe(cls, value: str) -> str:
+        number = value.removeprefix("top:")
+        if value not in ("", "all") and not (value.startswith("top:") and number.isdigit() and int(number) > 0):
+            raise ValueError("write all or top:N, as in top:2000")
+        return value
+
+    @model_validator(mode="after")
+    def _folder_lake(self) -> Self:
+        if self.lake_uri is not None and "://" in self.lake_uri:
+            raise ValueError(f"LAKE_URI={self.lake_uri}: only a folder can hold the lake so far; give its path")
+        return self
+
+    @property
+    def lake_root(self) -> Path:
+        """The lake's folder: every mode has its own, so invented prices never meet real ones."""
+        return Path(self.lake_uri) if self.lake_uri else Path("data") / self.collector_mode.lake
+
+
+def load(**given: Any) -> Settings:
+    """The settings in force; `given` wins. Raises `SettingError`, naming each bad one in one line."""
+    try:
+        return Settings(**given)
+    except ValidationError as exc:
+        raise SettingError("; ".join(_plain(error) for error in exc.errors())) from None
+
+
+def _plain(error: Any) -> str:
+    name = "_".join(str(part) for part in error["loc"]).upper()
+    message = error["msg"].removeprefix("Value error, ")
+    if not name:
+        return str(message)
+    field = Settings.model_fields.get(name.lower())
+    is_secret = field is not None and "Secret" in str(field.annotation)
+    found = "" if is_secret else f"={error['input']!r}"
+    return f"{name}{found}: {message}; see .env.example"

@@ -1,0 +1,258 @@
+"""The lake on disk: publish by rename, scan lazily, know what is there.
+
+A file is written beside its place under a name with a leading dot, fsynced, renamed, and its folder
+fsynced, so a reader, ours or a plain glob, sees a whole file or none. Raw files never change;
+derived files are replaced whole. This file alone touches the disk below the lake's root.
+"""
+
+import json
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Final, Self
+
+import polars as pl
+
+from lake import layout
+from lake.errors import (
+    BadName,
+    LakeError,
+    LakeMismatch,
+    LakeMissing,
+    LakeUnwritable,
+    PublishConflict,
+)
+from lake.layout import Part, SeqRange
+from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
+from lake.vocab import Mode
+
+ROW_GROUP: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One lake in a folder: `create` it to write, `open` it to read."""
+
+    root: Path
+    mode: str  # the lake's name: simulated, replay or live
+
+    @classmethod
+    def create(cls, root: Path, mode: Mode) -> Self:
+        """The lake at `root`, made if it is not there. Raises `LakeUnwritable`, `LakeMismatch`."""
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            marker = root / layout.MARKER
+            if not marker.exists():
+                text = json.dumps({"mode": mode.lake, "schema_version": SCHEMA_VERSION})
+                _write_by_rename(marker, lambda path: path.write_text(text + "\n"))
+            elif not os.access(root, os.W_OK):
+                raise PermissionError(13, "no permission to write")
+        except OSError as exc:
+            raise LakeUnwritable(f"lake {root}: {_reason(exc)}; give a folder that can be written as LAKE_URI") from exc
+        return cls.open(root, mode)
+
+    @classmethod
+    def open(cls, root: Path, mode: Mode | None = None) -> Self:
+        """The lake at `root`. Raises `LakeMissing`; `LakeMismatch` if it is of another mode or newer."""
+        marker = root / layout.MARKER
+        try:
+            found = json.loads(marker.read_text())
+            name, version = str(found["mode"]), int(found["schema_version"])
+        except (FileNotFoundError, NotADirectoryError):
+            raise LakeMissing(f"lake {root}: there is none; fill one first, as with `movers replay PATH`") from None
+        except OSError as exc:
+            raise LakeMissing(f"lake {root}: cannot be read: {_reason(exc)}") from exc
+        except (ValueError, KeyError, TypeError) as exc:
+            raise LakeMismatch(f"{marker}: is no lake marker; give another folder or restore that file") from exc
+        if version > SCHEMA_VERSION:
+            raise LakeMismatch(
+                f"lake {root}: has schema {version}, this version knows {SCHEMA_VERSION}; update prediction-market-movers"
+            )
+        if mode is not None and name != mode.lake:
+            raise LakeMismatch(f"lake {root}: holds {name!r} data, not {mode.lake!r}; give another folder as LAKE_URI")
+        return cls(root, name)
+
+    def path(self, part: Part) -> Path:
+        """Where `part` lies."""
+        return self.root / part.path
+
+    def parts(
+        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
+    ) -> list[Part]:
+        """The table's published files in path order, of those venues and days if given."""
+        folder = self.root / layout.folder(table)
+        days = None if dates is None else {day.isoformat() for day in dates}
+        found = []
+        for path in sorted(folder.rglob(f"*{layout.SUFFIX}")):
+            part = self._parse(path)
+            if part is None or part.table is not table:
+                continue
+            partition = part.partition
+            if venues is not None and partition.get("venue") not in venues:
+                continue
+            if days is not None and partition.get("date") not in days:
+                continue
+            found.append(part)
+        return found
+
+    def scan(
+        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
+    ) -> pl.LazyFrame:
+        """The table's rows, lazily, with its partition columns; no rows if nothing was published."""
+        return self.scan_parts(table, self.parts(table, venues=venues, dates=dates))
+
+    def scan_parts(self, table: Table, parts: Collection[Part]) -> pl.LazyFrame:
+        """The rows of these files of `table`, lazily; columns that an older file lacks are null.
+
+        One scan a partition, its values as literals: an engine's own reading of `key=value` folders
+        would also take those above the lake's root for partitions.
+        """
+        groups: dict[tuple[str, ...], list[Path]] = {}
+        for part in parts:
+            groups.setdefault(part.values, []).append(self.path(part))
+        if not groups:
+            return table.empty()
+        scans = [
+            pl.scan_parquet(
+                paths,
+                schema=dict(table.columns),
+                hive_partitioning=False,
+                missing_columns="insert",
+                extra_columns="ignore",
+                glob=False,
+            ).with_columns(
+                pl.lit(date.fromisoformat(value) if key == "date" else value).alias(key)
+                for key, value in zip(table.partitions, values, strict=True)
+            )
+            for values, paths in groups.items()
+        ]
+        return pl.concat(scans).select(*table.schema)
+
+    def load(self, part: Part) -> pl.DataFrame:
+        """One file's own columns. Raises `LakeError` if it is damaged."""
+        try:
+            return pl.read_parquet(self.path(part), hive_partitioning=False)
+        except (pl.exceptions.PolarsError, OSError) as exc:
+            raise LakeError(f"{self.path(part)}: cannot be read ({exc}); move it away and fill that day again") from exc
+
+    def strangers(self) -> list[PurePosixPath]:
+        """Files below the tables' folders that are none of the lake's: reported, never read."""
+        folders = [self.root / layout.folder(table) for table in TABLES.values()]
+        paths = (path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())
+        return [PurePosixPath(path.relative_to(self.root)) for path in paths if self._parse(path) is None]
+
+    def publish(self, part: Part, frame: pl.DataFrame) -> bool:
+        """Write a file that never changes; False if it is there already with the same rows.
+
+        Raises `PublishConflict` if it is there with other rows, `LakeUnwritable` if it cannot be written.
+        """
+        frame = part.table.conform(frame)
+        if self.path(part).exists():
+            if self.load(part).equals(frame):
+                return False
+            raise PublishConflict(
+                f"{part.path}: is there with other rows, as after a change of the parsers; use a fresh lake folder"
+            )
+        self._write(part, frame)
+        return True
+
+    def replace(self, part: Part, frame: pl.DataFrame) -> None:
+        """Write a derived file over its former self, atomically; no rows removes it."""
+        if frame.is_empty():
+            with suppress(FileNotFoundError):
+                self.path(part).unlink()
+            return
+        self._write(part, part.table.conform(frame))
+
+    def publish_segment(
+        self,
+        span: SeqRange,
+        day: date,
+        frames: int,
+        tables: Mapping[tuple[Table, str], pl.DataFrame],
+        input_digest: str | None,
+    ) -> int:
+        """Publish a segment's rows, one file a table and venue, then its lines in `segments`.
+
+        `tables` maps (table, venue) to that segment's rows; empty frames leave no file. Returns the
+        rows that were new. Doing it twice, or again after a crash in the middle, changes nothing.
+        """
+        added, lines = 0, []
+        for (table, venue), frame in tables.items():
+            if frame.is_empty():
+                continue
+            part = layout.part(table, span.name, venue=venue, date=day)
+            added += frame.height if self.publish(part, frame) else 0
+            size = self.path(part).stat().st_size
+            lines.append((table.name, venue, day, frame.height, size))
+        head = (span.collector, span.epoch, span.first, span.last, frames)
+        rows: list[tuple[object, ...]] = [(*head, *line, input_digest) for line in lines]
+        ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, input_digest)])
+        self.publish(layout.part(SEGMENTS, span.name, date=day), ledger)
+        return added
+
+    def watermark(self, job: str) -> dict[str, int]:
+        """How far a derived table has come: `<collector>-<epoch>` to the last `seq` that it holds."""
+        return self._watermarks().get(job, {})
+
+    def set_watermark(self, job: str, reached: Mapping[str, int]) -> None:
+        """Note how far `job` has come, after its files are published: a crash before this repeats the work."""
+        marks = {**self._watermarks(), job: dict(sorted(reached.items()))}
+        path = self.root / layout.WATERMARKS
+        try:
+            _write_by_rename(path, lambda temp: temp.write_text(json.dumps(marks, indent=1) + "\n"))
+        except OSError as exc:
+            raise LakeUnwritable(f"{path}: {_reason(exc)}") from exc
+
+    def _watermarks(self) -> dict[str, dict[str, int]]:
+        path = self.root / layout.WATERMARKS
+        try:
+            found: dict[str, dict[str, int]] = json.loads(path.read_text())
+        except FileNotFoundError:
+            return {}
+        except ValueError as exc:
+            raise LakeError(f"{path}: is damaged; remove it, and the derived tables are computed anew") from exc
+        return found
+
+    def _write(self, part: Part, frame: pl.DataFrame) -> None:
+        path = self.path(part)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_by_rename(
+                path,
+                lambda temp: frame.write_parquet(temp, compression="zstd", compression_level=3, row_group_size=ROW_GROUP),
+            )
+        except OSError as exc:
+            raise LakeUnwritable(f"{path}: {_reason(exc)}; nothing of that file was published") from exc
+
+    def _parse(self, path: Path) -> Part | None:
+        try:
+            return layout.parse(PurePosixPath(path.relative_to(self.root)))
+        except BadName:
+            return None
+
+
+def _write_by_rename(path: Path, write: Callable[[Path], object]) -> None:
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temp)
+        _fsync(temp)
+        temp.replace(path)
+        _fsync(path.parent)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _reason(exc: OSError) -> str:
+    return (exc.strerror or str(exc)).lower()
