@@ -31,7 +31,9 @@ class Settings(BaseSettings):
     wss_reconnect_delay: float = Field(0.5, gt=0, description="first back-off step, seconds")
     wss_max_reconnect_attempts: int = Field(10, ge=1, description="failures before polling beside retries")
     collector_universe: str = Field("", description="all or top:N a venue; default top:2000 live, all simulated")
-    collector_watch: Annotated[tuple[str, ...], NoDecode] = Field((), description="market ids always subscribed, comma-separated")
+    collector_watch: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="market ids always subscribed, comma-separated"
+    )
     raw_retention_hours: float = Field(24, gt=0, description="how long raw frames are kept, hours")
     wal_dir: Path | None = Field(None, description="folder of the write-ahead log; default <lake>/wal")
 
@@ -43,9 +45,15 @@ class Settings(BaseSettings):
     polymarket_gamma_url: str = Field("https://gamma-api.polymarket.com", description="catalogue")
     polymarket_clob_url: str = Field("https://clob.polymarket.com", description="books and prices")
     polymarket_data_url: str = Field("https://data-api.polymarket.com", description="trades")
-    polymarket_wss_url: str = Field("wss://ws-subscriptions-clob.polymarket.com/ws/market", description="market channel, whole address")
-    kalshi_api_url: str = Field("https://external-api.kalshi.com/trade-api/v2", description="REST, ends in /trade-api/v2")
-    kalshi_wss_url: str = Field("wss://external-api-ws.kalshi.com/trade-api/ws/v2", description="socket, whole address")
+    polymarket_wss_url: str = Field(
+        "wss://ws-subscriptions-clob.polymarket.com/ws/market", description="market channel, whole address"
+    )
+    kalshi_api_url: str = Field(
+        "https://external-api.kalshi.com/trade-api/v2", description="REST, ends in /trade-api/v2"
+    )
+    kalshi_wss_url: str = Field(
+        "wss://external-api-ws.kalshi.com/trade-api/ws/v2", description="socket, whole address"
+    )
 
     @field_validator("*", mode="before")
     @classmethod

@@ -69,7 +69,7 @@ class Store:
             raise LakeMismatch(f"{marker}: is no lake marker; give another folder or restore that file") from exc
         if version > SCHEMA_VERSION:
             raise LakeMismatch(
-                f"lake {root}: has schema {version}, this version knows {SCHEMA_VERSION}; update prediction-market-movers"
+                f"lake {root}: has schema {version}, this program knows {SCHEMA_VERSION}; update the program"
             )
         if mode is not None and name != mode.lake:
             raise LakeMismatch(f"lake {root}: holds {name!r} data, not {mode.lake!r}; give another folder as LAKE_URI")
@@ -221,10 +221,7 @@ class Store:
         path = self.path(part)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            _write_by_rename(
-                path,
-                lambda temp: frame.write_parquet(temp, compression="zstd", compression_level=3, row_group_size=ROW_GROUP),
-            )
+            _write_by_rename(path, lambda temp: _write_parquet(frame, temp))
         except OSError as exc:
             raise LakeUnwritable(f"{path}: {_reason(exc)}; nothing of that file was published") from exc
 
@@ -233,6 +230,10 @@ class Store:
             return layout.parse(PurePosixPath(path.relative_to(self.root)))
         except BadName:
             return None
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_parquet(path, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
 
 
 def _write_by_rename(path: Path, write: Callable[[Path], object]) -> None:

@@ -76,6 +76,7 @@ class Gap(StrEnum):
     DISCONNECTED = "disconnected"
     SEQUENCE_HOLE = "sequence_hole"
     BOOK_DAMAGED = "book_damaged"
+    UNSUBSCRIBED = "unsubscribed"
     NO_INITIAL_BOOK = "no_initial_book"
     DIRECTION_CHANGED = "direction_changed"
     POLL_MISSED = "poll_missed"

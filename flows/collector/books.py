@@ -34,6 +34,7 @@ class Book:
         "crossed_since",
         "event",
         "is_streamed",
+        "is_whole",
         "market",
         "said",
         "source",
@@ -46,6 +47,7 @@ class Book:
         self.asks: dict[int, int] = {}
         self.best_bid: int | None = None
         self.best_ask: int | None = None
+        self.is_whole = False  # the levels are all of them: changes of single ones tell a top
         self.is_streamed = False  # a whole book was sent: tickers of this market make no quotes
         self.said: TopOfBook | None = None  # the top in the venue's own words, where it says it
         self.written: TopOfBook | None = None
@@ -65,6 +67,12 @@ class Book:
         """Nothing is known of the levels."""
         self.replace((), ())
         self.said = None
+        self.is_whole = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a top to show."""
+        return self.is_whole or self.said is not None
 
     def set_bid(self, price: int, size: int) -> None:
         """A bid level's size; 0 removes it."""
@@ -96,7 +104,8 @@ class Book:
                 ask_size = self.asks.get(ask)
             return bid, ask, bid_size, ask_size
         bid, ask = self.best_bid, self.best_ask
-        return bid, ask, self.bids.get(bid) if bid is not None else None, self.asks.get(ask) if ask is not None else None
+        bid_size = None if bid is None else self.bids.get(bid)
+        return bid, ask, bid_size, None if ask is None else self.asks.get(ask)
 
 
 class Books:
@@ -127,7 +136,7 @@ class Books:
     def change(self, action: Change, book: Book, received: int) -> bool:
         """Apply level changes; False if there is no book that signed changes could apply to."""
         if action.is_delta:
-            if not book.is_streamed:
+            if not book.is_whole:
                 return False
             for is_bid, price, by in action.levels:
                 size = (book.bids if is_bid else book.asks).get(price, 0) + by
@@ -137,14 +146,11 @@ class Books:
                 (book.set_bid if is_bid else book.set_ask)(price, size)
             book.said = None
         else:
+            if action.best is None and not book.is_whole:
+                return False  # single levels tell no top
             for is_bid, price, size in action.levels:
                 (book.set_bid if is_bid else book.set_ask)(price, size)
-            if action.best is not None:
-                book.said = (*action.best, None, None)
-            elif not book.is_streamed:
-                return True  # levels without a whole book tell no top
-            else:
-                book.said = None
+            book.said = None if action.best is None else (*action.best, None, None)
         book.source = Source.BOOK.value
         book.event = received if action.event is None else action.event
         return True
@@ -153,6 +159,7 @@ class Books:
         """Take a whole book."""
         book.replace(action.bids, action.asks)
         book.said = None
+        book.is_whole = True
         book.is_streamed = book.is_streamed or action.source is Source.BOOK
         book.source = action.source.value
         book.event = received if action.event is None else action.event
@@ -168,9 +175,9 @@ class Books:
 
     def forget(self, action: Forget, book: Book) -> None:
         """Drop the levels; the last quote stands until a new one."""
-        said = book.said if book.said is not None else book.top()
+        said = (*book.top()[:2], None, None) if book.is_known else None
         book.clear()
-        book.said = (said[0], said[1], None, None)
+        book.said = said
         book.is_streamed = False
 
     def lose(self, book: Book, start: int, reason: Gap) -> None:
@@ -187,7 +194,7 @@ class Books:
         for market in action.markets:
             book = self._books.get(market)
             if book is not None:
-                self.lose(book, book.event, Gap(action.reason))
+                self.lose(book, book.event if action.since is None else action.since, Gap(action.reason))
 
     def disconnected(self, connection: str, last_good: int) -> None:
         """The connection's markets are unknown from its last good frame on."""
@@ -198,7 +205,9 @@ class Books:
                 book.connection = ""
 
     def settle(self, book: Book, received: int, seq: int) -> QuoteRow | None:
-        """The row that a frame made of this market: None if its top is as written, or crossed."""
+        """The row that a frame made of this market: None if its top is unknown, crossed, or as written."""
+        if not book.is_known:
+            return None
         top = book.top()
         bid, ask = top[0], top[1]
         if bid is not None and ask is not None and bid >= ask:

@@ -13,27 +13,33 @@ Row = tuple[Any, ...]
 class Minute:
     """What one connection brought in one minute."""
 
-    __slots__ = ("bytes", "frames", "kinds", "lags", "outcomes", "reconnects", "rows", "seq", "start", "venue")
+    __slots__ = ("applied", "bytes", "frames", "kinds", "lags", "others", "reconnects", "rows", "seq", "start", "venue")
 
     def __init__(self, venue: str, start: int) -> None:
         self.venue = venue
         self.start = start
         self.frames = self.bytes = self.reconnects = self.seq = 0
-        self.outcomes: Counter[Outcome] = Counter()
+        self.applied = 0  # counted by itself: nearly every message is
+        self.others: Counter[Outcome] = Counter()
         self.kinds: Counter[str] = Counter()
         self.rows: Counter[str] = Counter()
         self.lags: list[int] = []
 
+    @property
+    def outcomes(self) -> Counter[Outcome]:
+        """Messages by what became of them."""
+        return self.others + Counter({Outcome.APPLIED: self.applied})
+
     def row(self, connection: str, seen: int) -> Row:
         """A row of `schema.FEED_HEALTH`."""
         quotes, trades = self.rows["quotes"], self.rows["trades"]
-        lags = sorted(self.lags)
+        lags, outcomes = sorted(self.lags), self.outcomes
         return (
             connection,
             self.start,
             self.frames,
-            self.outcomes.total(),
-            *(self.outcomes[outcome] for outcome in Outcome),
+            outcomes.total(),
+            *(outcomes[outcome] for outcome in Outcome),
             json.dumps(dict(sorted(self.kinds.items()))),
             quotes,
             trades,

@@ -65,7 +65,10 @@ class Segment:
 
 @dataclass(slots=True)
 class Counts:
-    """Messages by what became of them, rows by table: the conservation law, in numbers."""
+    """Messages by what became of them, rows by table: the conservation law, in numbers.
+
+    Messages count when their minute is written, the last minutes by `Pipeline.finish`.
+    """
 
     frames: int = 0
     bytes: int = 0
@@ -102,6 +105,7 @@ class Pipeline:
         self._markets = Versions(MARKETS, {"tags": [], "status": MarketStatus.INITIALIZED.value})
         self._events = Versions(EVENTS, {"tags": []})
         self._stats: dict[int, Stats] = {}
+        self._versions: dict[tuple[Table, int | str], Row | None] = {}  # of this frame: a key has one row a frame
         self._venues: dict[int, str] = {}  # market to venue, for its gaps
         self._last_good: dict[str, int] = {}  # connection to the time of its last frame
         self._polled: dict[int, tuple[str, int]] = {}  # market to the poll that named it last
@@ -133,15 +137,20 @@ class Pipeline:
         messages = self._adapters[venue].parse(frame)
         touched: dict[int, Book] = {}
         for place, message in enumerate(messages):
-            self._count(message, frame, minute, place)
             for action in message.actions:
                 self._apply(action, frame, minute, message, touched)
-            minute.outcomes[message.outcome] += 1
-            self.counts.outcomes[message.outcome] += 1
+            if message.outcome is Outcome.APPLIED:
+                minute.applied += 1
+            else:
+                self._count(message, frame, minute, place)
         for book in touched.values():
             row = self._books.settle(book, frame.received, frame.seq)
             if row is not None:
                 self._add(QUOTES, venue.value, row, minute)
+        if self._versions:
+            for (table, _), row in self._versions.items():
+                self._add(table, venue.value, row, minute)
+            self._versions.clear()
         if self._gaps.rows:
             self._write_gaps(frame.seq, minute)
         self._last_good[frame.connection] = frame.received
@@ -154,7 +163,8 @@ class Pipeline:
             book = self._books.get(market)
             if book is None or book.written is None or market in self._gaps:
                 continue
-            self._gaps.record(market, book.connection, self._known_until(market, book, received), None, received, Gap.FEED_ENDED)
+            until = self._known_until(market, book, received)
+            self._gaps.record(market, book.connection, until, None, received, Gap.FEED_ENDED)
         self._gaps.finish(received)
         self._write_gaps(self._segment.last_seq, None)
         for connection, minute in self._health.finish():
@@ -165,12 +175,12 @@ class Pipeline:
     # --- messages --------------------------------------------------------------------------------
 
     def _count(self, message: Message, frame: Frame, minute: Minute, place: int) -> None:
+        minute.others[message.outcome] += 1
         if message.outcome is Outcome.DEAD:
             self.counts.dead[message.reason] += 1
             letter = (frame.connection, frame.received, message.reason, message.raw, frame.seq, place)
             self._add(DEAD_LETTERS, frame.wire.venue.value, letter, minute)
         elif message.outcome is Outcome.IGNORED:
-            self.counts.ignored[message.kind] += 1
             minute.kinds[message.kind] += 1
 
     def _apply(self, action: Any, frame: Frame, minute: Minute, message: Message, touched: dict[int, Book]) -> None:
@@ -181,9 +191,7 @@ class Pipeline:
                     touched[action.market] = book
                     self._lag(action.event, frame, minute)
                 else:
-                    message.outcome = Outcome.IGNORED
-                    self.counts.ignored["change:no_book"] += 1
-                    minute.kinds["change:no_book"] += 1
+                    message.outcome, message.kind = Outcome.IGNORED, "change:no_book"
             case Top():
                 book = self._book(action.market, frame)
                 if self._books.top(action, book, frame.received):
@@ -197,14 +205,14 @@ class Pipeline:
                 self._add(TRADES, frame.wire.venue.value, _trade_row(action, frame), minute)
                 self._lag(action.event, frame, minute)
             case Stats():
-                self._take_stats(action, frame, minute)
+                self._take_stats(action, frame)
             case MarketUpdate():
                 fields = self._named(action)
                 row = self._markets.update(action.market, fields, frame.received, frame.seq)
-                self._add(MARKETS, frame.wire.venue.value, row, minute)
+                self._versions[MARKETS, action.market] = row or self._versions.get((MARKETS, action.market))
             case EventUpdate():
                 row = self._events.update(action.event_id, action.fields, frame.received, frame.seq)
-                self._add(EVENTS, frame.wire.venue.value, row, minute)
+                self._versions[EVENTS, action.event_id] = row or self._versions.get((EVENTS, action.event_id))
             case Hole():
                 self._books.hole(action, frame.received)
             case Forget():
@@ -233,7 +241,7 @@ class Pipeline:
             return {"title": name.partition(":")[2], **fields}
         return fields
 
-    def _take_stats(self, stats: Stats, frame: Frame, minute: Minute) -> None:
+    def _take_stats(self, stats: Stats, frame: Frame) -> None:
         if self._stats.get(stats.market) != stats:
             self._stats[stats.market] = stats
             row = (
@@ -247,7 +255,7 @@ class Pipeline:
                 stats.liquidity_usd,
                 frame.seq,
             )
-            self._add(VENUE_STATS, frame.wire.venue.value, row, minute)
+            self._versions[VENUE_STATS, stats.market] = row
 
     @staticmethod
     def _lag(event: int | None, frame: Frame, minute: Minute) -> None:
@@ -282,6 +290,8 @@ class Pipeline:
         return minute
 
     def _write_minute(self, connection: str, minute: Minute) -> None:
+        self.counts.outcomes += minute.outcomes
+        self.counts.ignored += minute.kinds
         seen = len(self._books.markets_of.get(connection, ()))
         self._add(FEED_HEALTH, minute.venue, minute.row(connection, seen), None)
 

@@ -149,6 +149,7 @@ _SUBSCRIBED: Final = msgspec.json.Decoder(_SubscribedFrame)
 _PAYLOAD_LINE: Final = msgspec.json.Decoder(_PayloadLine)
 _CAPTURE_LINE: Final = msgspec.json.Decoder(_CaptureLine)
 
+_KALSHI: Final = Wire.KALSHI_SOCKET
 _SIDS: Final = {"ticker": 1, "orderbook_delta": 2}
 _CHANNELS: Final = {"orderbook_snapshot": "orderbook_delta", "orderbook_delta": "orderbook_delta", "ticker": "ticker"}
 
@@ -162,14 +163,14 @@ def _read_event_lines(path: Path) -> Iterator[Item]:
         row = _EVENT_LINE.decode(line)
         received, number, payload = row.local_recv_ns // 1000, row.sequence_number, bytes(row.payload_json)
         if row.event_type == "ws_connected":
-            yield Item(received, -2, "socket", Wire.KALSHI_SOCKET, None)
+            yield Item(received, -2, _KALSHI.value, _KALSHI, None)
         elif row.event_type == "ws_subscribed":
-            yield Item(received, -1, "socket", Wire.KALSHI_SOCKET, payload)
+            yield Item(received, -1, _KALSHI.value, _KALSHI, payload)
         elif row.event_type in _CHANNELS:
             sid = _SIDS[_CHANNELS[row.event_type]]
             seq = b"" if number is None else b'"seq":%d,' % number
             frame = b'{"type":"%s","sid":%d,%s"msg":%s}' % (row.event_type.encode(), sid, seq, payload)
-            yield Item(received, number or 0, "socket", Wire.KALSHI_SOCKET, frame)
+            yield Item(received, number or 0, _KALSHI.value, _KALSHI, frame)
 
 
 def _read_payload_lines(path: Path) -> Iterator[Item]:
@@ -179,7 +180,7 @@ def _read_payload_lines(path: Path) -> Iterator[Item]:
         row = _PAYLOAD_LINE.decode(line)
         payload = row.payload.encode()
         wire = wire or _wire([payload])
-        yield Item(row.receive_wall_ms * 1000, place, "socket", wire, payload)
+        yield Item(row.receive_wall_ms * 1000, place, wire.value, wire, payload)
 
 
 def _read_envelopes(path: Path) -> Iterator[Item]:
@@ -190,7 +191,7 @@ def _read_envelopes(path: Path) -> Iterator[Item]:
     ]
     wire = _wire(payload for _, _, payload in found)
     for place, (received, _, payload) in enumerate(sorted(found, key=lambda row: row[:2])):
-        yield Item(received, place, "socket", wire, payload)
+        yield Item(received, place, wire.value, wire, payload)
 
 
 def _read_raw_frames(path: Path) -> Iterator[Item]:
@@ -203,7 +204,7 @@ def _read_raw_frames(path: Path) -> Iterator[Item]:
     wire = _wire(frames)
     for place, (payload, time) in enumerate(zip(frames, times, strict=True)):
         received = received if time is None else time
-        yield Item(received, place, "socket", wire, payload)
+        yield Item(received, place, wire.value, wire, payload)
 
 
 def _read_capture_lines(path: Path) -> Iterator[Item]:
@@ -304,7 +305,7 @@ def _format_of(path: Path) -> Format | None:
 
 def _first_value(path: Path) -> Any:
     """The first line's value, or the whole document's where the first line is no value; None if neither is."""
-    with _errors(path):
+    with _Errors(path):
         with _open(path) as file:
             line = file.readline()
         for read in (lambda: line, lambda: _bytes(path)):
@@ -318,13 +319,13 @@ def _first_value(path: Path) -> Any:
 # --- bytes -----------------------------------------------------------------------------------------
 
 
-class _errors:  # noqa: N801 (reads as the statement that it is)
+class _Errors:
     """Trouble with a recording's bytes as one clear `RecordingError`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.line = path, 0
 
-    def __enter__(self) -> "_errors":
+    def __enter__(self) -> "_Errors":
         return self
 
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
@@ -339,7 +340,7 @@ class _errors:  # noqa: N801 (reads as the statement that it is)
 
 
 def _guarded(path: Path, read: Callable[[Path], Iterator[Item]]) -> Iterator[Item]:
-    with _errors(path) as errors:
+    with _Errors(path) as errors:
         for item in read(path):
             errors.line += 1
             yield item
@@ -426,7 +427,8 @@ def _own_time(payload: bytes) -> int | None:
     first = value[0] if isinstance(value, list) and value else value
     if not isinstance(first, dict):
         return None
-    body = first.get("msg") if isinstance(first.get("msg"), dict) else first
+    inner = first.get("msg")
+    body = inner if isinstance(inner, dict) else first
     for key, scale in (("timestamp", 1_000), ("ts_ms", 1_000), ("ts", 1_000_000)):
         text = str(body.get(key, ""))
         if text.isdecimal():

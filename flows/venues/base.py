@@ -29,15 +29,10 @@ class Wire(StrEnum):
     KALSHI_SOCKET = "kalshi/socket"
     KALSHI_REST = "kalshi/rest"
 
-    @property
-    def venue(self) -> Venue:
-        """Whose wire it is."""
-        return Venue(self.value.partition("/")[0])
-
-    @property
-    def is_poll(self) -> bool:
-        """Polled, not streamed: what it says holds until the next poll is due."""
-        return self not in (Wire.POLYMARKET_SOCKET, Wire.KALSHI_SOCKET)
+    def __init__(self, value: str) -> None:
+        venue, _, channel = value.partition("/")
+        self.venue = Venue(venue)
+        self.is_poll = channel != "socket"  # what a poll says holds until the next poll is due
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -147,6 +142,7 @@ class Hole(msgspec.Struct, gc=False):
 
     markets: list[int]
     reason: str
+    since: int | None = None  # the last good message; None = the book's own last change
 
 
 Action = Reset | Change | Top | Forget | Trade | Stats | MarketUpdate | EventUpdate | Hole
@@ -194,7 +190,7 @@ def ignored(kind: str) -> Message:
 DUPLICATE: Final = Message(Outcome.DUPLICATE)
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
-_ANY = msgspec.json.Decoder()
+_WHOLE = msgspec.json.Decoder(msgspec.Raw)
 
 
 def elements(payload: bytes) -> Iterator[bytes]:
@@ -204,19 +200,17 @@ def elements(payload: bytes) -> Iterator[bytes]:
     bytes are no JSON.
     """
     for document in _documents(payload):
-        if document[:1] == b"[":
-            try:
-                yield from map(bytes, _ELEMENTS.decode(document))
-            except msgspec.DecodeError as exc:
-                raise BadFrame(f"is no JSON array: {exc}") from None
-        else:
-            yield document
+        try:
+            found = _ELEMENTS.decode(document) if document[:1] == b"[" else [document]
+        except (msgspec.DecodeError, RecursionError):
+            found = [document]
+        yield from map(bytes, found)
 
 
 def _documents(payload: bytes) -> Iterable[bytes]:
     text = payload.strip()
     try:
-        _ANY.decode(text)
+        _WHOLE.decode(text)
     except msgspec.DecodeError as exc:
         if "trailing characters" not in str(exc):
             raise BadFrame(f"is no JSON: {exc}") from None
@@ -227,15 +221,15 @@ def _documents(payload: bytes) -> Iterable[bytes]:
 
 
 def _split(text: bytes) -> list[bytes]:
-    """JSON documents that follow one another without a separator."""
-    from json import JSONDecodeError, JSONDecoder
+    """JSON documents that follow one another without a separator; the last may be an unreadable rest."""
+    from json import JSONDecoder
 
     decoder, rest, found = JSONDecoder(), text.decode("utf-8", "surrogateescape"), []
     while rest:
         try:
             _, end = decoder.raw_decode(rest)
-        except (JSONDecodeError, RecursionError) as exc:
-            raise BadFrame(f"is no JSON: {exc}") from None
+        except (ValueError, RecursionError):
+            end = len(rest)
         found.append(rest[:end].encode("utf-8", "surrogateescape"))
         rest = rest[end:].lstrip()
     return found

@@ -16,12 +16,10 @@ Number = str | int | float | None
 @lru_cache(maxsize=1 << 17)
 def units(text: Number) -> int:
     """`text` in integers of 1e-6, the nearest if it is finer. Raises `BadFrame` on what is no finite decimal."""
-    try:
-        whole, _, part = text.partition(".")  # type: ignore[union-attr]
-        if len(part) <= 6 and whole.isdecimal() and part.isdecimal() and text.isascii():  # type: ignore[union-attr]
-            return int(whole) * ONE + int(part) * 10 ** (6 - len(part))
-    except AttributeError:
-        pass
+    if isinstance(text, str):
+        whole, _, part = text.partition(".")
+        if len(part) <= 6 and len(whole) <= 12 and whole.isdecimal() and part.isdecimal() and text.isascii():
+            return int(whole) * ONE + int(part) * int(10 ** (6 - len(part)))
     return _slow_units(text)
 
 
@@ -50,7 +48,9 @@ def size(text: Number) -> int:
 
 
 def cents(value: int | None) -> str | None:
-    """Whole cents, as Kalshi sent them until March 2026, in dollars."""
+    """Whole cents, as Kalshi sent them until March 2026, in dollars; raises `BadFrame` outside 0 to 100."""
+    if value is not None and not 0 <= value <= 100:
+        raise BadFrame("a price in cents is outside 0..100")
     return None if value is None else f"{value / 100:.4f}"
 
 
@@ -64,8 +64,8 @@ def _slow_units(text: Number) -> int:
         raise BadFrame(f"{text!r} is no decimal")
     try:
         value = Decimal(text if isinstance(text, str) else repr(text))
-    except InvalidOperation:
-        raise BadFrame(f"{text!r} is no decimal") from None
-    if not value.is_finite() or abs(value) > 10**12:
-        raise BadFrame(f"{text!r} is out of range")
+    except (InvalidOperation, ValueError):
+        raise BadFrame(f"{str(text)[:40]!r} is no decimal" if isinstance(text, str) else "a number too long") from None
+    if not value.is_finite() or value.adjusted() >= 12:
+        raise BadFrame(f"{str(text)[:40]!r} is out of range")
     return int((value * ONE).to_integral_value())

@@ -1,10 +1,13 @@
 """What adapters read alike: instants, optional fields, the fingerprint of a market's rules."""
 
+from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from lake.clock import parse_time, to_us
 from lake.errors import BadFrame
+
+_LAST: Final = to_us(datetime.max.replace(tzinfo=UTC))
 
 
 def instant(text: str | None) -> int | None:
@@ -13,9 +16,16 @@ def instant(text: str | None) -> int | None:
         return None
     try:
         moment = parse_time(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadFrame(f"time {text[:40]!r} cannot be read") from None
     return None if moment.year < 1970 else to_us(moment)
+
+
+def since_epoch(us: int) -> int:
+    """`us` itself; raises `BadFrame` if no date stands for it."""
+    if not 0 <= us <= _LAST:
+        raise BadFrame("time is outside the years 1970 to 9999")
+    return us
 
 
 def said(**fields: Any) -> dict[str, Any]:

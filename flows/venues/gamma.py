@@ -81,6 +81,14 @@ class _Page(msgspec.Struct, gc=False):
     events: list[GammaEvent] | None = None
 
 
+class _RawPage(msgspec.Struct, rename="camel", gc=False):
+    id: object = None
+    condition_id: object = None
+    question: object = None
+    markets: list[msgspec.Raw] | None = None
+    events: list[msgspec.Raw] | None = None
+
+
 class Described(NamedTuple):
     """A market's metadata, its tokens in the order of its outcomes, its figures."""
 
@@ -93,6 +101,7 @@ class Described(NamedTuple):
 _MARKET: Final = msgspec.json.Decoder(GammaMarket)
 _EVENT: Final = msgspec.json.Decoder(GammaEvent)
 _PAGE: Final = msgspec.json.Decoder(_Page)
+_RAW_PAGE: Final = msgspec.json.Decoder(_RawPage)
 _LIST: Final = msgspec.json.Decoder(list[str])
 
 
@@ -101,18 +110,27 @@ def catalogue(raw: bytes) -> tuple[list[GammaEvent], list[tuple[GammaMarket, Gam
 
     Raises `BadFrame` on an object that is none of them, and msgspec's errors on one of another form.
     """
-    page = _PAGE.decode(raw)
-    if page.events is not None and page.markets is None and _MARKET.decode(raw).condition_id is None:
-        return page.events, _members(page.events)
     market = _MARKET.decode(raw)
-    if market.condition_id is not None or (market.id is not None and _has_quote(market)):
-        return [], [(market, next(iter(market.events or ()), None))]
+    if market.condition_id is not None or market.question is not None:
+        return [], [(market, _event_of(market))]
     event = _EVENT.decode(raw)
     if event.id is not None:
         return [event], _members([event])
-    if page.markets is not None:
-        return [], [(market, next(iter(market.events or ()), None)) for market in page.markets]
-    raise BadFrame("is neither a market nor an event nor a page of them")
+    page = _PAGE.decode(raw)
+    if page.events is None and page.markets is None:
+        raise BadFrame("is neither a market nor an event nor a page of them")
+    return page.events or [], [*_members(page.events or []), *((each, _event_of(each)) for each in page.markets or ())]
+
+
+def members(raw: bytes) -> list[bytes]:
+    """The markets and events of a keyset page, so that one bad one loses no other; anything else is itself."""
+    try:
+        page = _RAW_PAGE.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return [raw]
+    if page.id or page.condition_id or page.question or (page.markets is None and page.events is None):
+        return [raw]
+    return [bytes(item) for item in (*(page.events or ()), *(page.markets or ()))]
 
 
 def event_fields(event: GammaEvent) -> EventUpdate:
@@ -178,6 +196,11 @@ def _figures(key: int, market: GammaMarket) -> Iterable[Action]:
 
 def _has_quote(market: GammaMarket) -> bool:
     return market.best_bid is not None or market.best_ask is not None
+
+
+def _event_of(market: GammaMarket) -> GammaEvent | None:
+    """The small event inside a market."""
+    return next(iter(market.events or ()), None)
 
 
 def _members(events: list[GammaEvent]) -> list[tuple[GammaMarket, GammaEvent | None]]:

@@ -33,8 +33,8 @@ from flows.venues.base import (
     ignored,
     plain,
 )
-from flows.venues.decimals import ONE, cents, price, quote, size, units
-from flows.venues.fields import instant, rules_hash, said
+from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
+from flows.venues.fields import instant, rules_hash, said, since_epoch
 from flows.venues.kalshi_rest import LEVELS, Ladder, family_name, key_of, taker, whole
 from lake.errors import BadFrame
 from lake.vocab import Gap, MarketStatus, Source, Venue
@@ -82,15 +82,19 @@ class SnapshotMsg(msgspec.Struct, gc=False):
     no_dollars_fp: LEVELS | None = None
     yes_dollars: LEVELS | None = None
     no_dollars: LEVELS | None = None
+    yes: list[tuple[int, Number]] | None = None  # whole cents, until March 2026
+    no: list[tuple[int, Number]] | None = None
 
 
 class DeltaMsg(msgspec.Struct, gc=False):
     """A signed change of one level."""
 
     market_ticker: str
-    price_dollars: str
-    delta_fp: str
     side: str
+    price_dollars: str | None = None
+    delta_fp: str | None = None
+    price: int | None = None  # whole cents and contracts, until March 2026
+    delta: int | None = None
     ts_ms: int | None = None
     ts: str | None = None
 
@@ -211,8 +215,8 @@ _LIFE_KINDS: Final = frozenset(
 )
 
 
-class _Kind(msgspec.Struct, gc=False):
-    type: object = None
+class _Kind(_Sequenced, gc=False):
+    type: str | None = None
 
 
 _KIND: Final = msgspec.json.Decoder(_Kind)
@@ -235,7 +239,8 @@ class Kalshi:
     def __init__(self, *, use_yes_price: bool | None = None) -> None:
         self._flag = use_yes_price
         self._yes_scale: dict[str, bool] = {}
-        self._last_seq: dict[Sid, int] = {}
+        self._guessed: dict[Sid, set[int]] = {}  # books whose no side was read before the scale was known
+        self._last_seq: dict[Sid, tuple[int, int]] = {}  # the newest number, and when it came
         self._books: dict[Sid, set[int]] = {}  # markets whose book a sid keeps
         self._named: set[str] = set()
         self._trades = kalshi_rest.Seen()
@@ -244,9 +249,12 @@ class Kalshi:
     def opened(self, opened: Opened) -> None:
         """Sids and sequence numbers start again on every connection."""
         self._yes_scale.pop(opened.connection, None)
-        for known in (self._last_seq, self._books):
-            for sid in [sid for sid in known if sid.connection == opened.connection]:
-                del known[sid]  # type: ignore[attr-defined]
+        for sid in [sid for sid in self._last_seq if sid.connection == opened.connection]:
+            del self._last_seq[sid]
+        for sid in [sid for sid in self._books if sid.connection == opened.connection]:
+            del self._books[sid]
+        for sid in [sid for sid in self._guessed if sid.connection == opened.connection]:
+            del self._guessed[sid]
 
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages."""
@@ -257,7 +265,7 @@ class Kalshi:
         except BadFrame as exc:
             return [dead(exc, frame.payload)]
         except msgspec.ValidationError as exc:
-            return [_unfit(frame.payload, exc)]
+            return [self._unfit(frame, exc)]
         except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
             return [dead(plain(exc), frame.payload)]
 
@@ -285,21 +293,37 @@ class Kalshi:
             case SnapshotFrame():
                 return self._snapshot(wire, frame)
             case LifecycleFrame():
-                return self._in_turn(wire, frame) or self._lifecycle(wire.msg)
+                return self._in_turn(wire, frame, self._lifecycle(wire.msg))
             case EventFrame():
-                return self._in_turn(wire, frame) or Message(Outcome.APPLIED, [_event(wire.msg)])
+                return self._in_turn(wire, frame, Message(Outcome.APPLIED, [_event(wire.msg)]))
             case SubscribedFrame():
                 return Message(Outcome.APPLIED)
-            case OkFrame() | UnsubscribedFrame():
-                return self._in_turn(wire, frame) or Message(Outcome.APPLIED)
+            case OkFrame():
+                return self._in_turn(wire, frame, Message(Outcome.APPLIED))
+            case UnsubscribedFrame():
+                return self._in_turn(wire, frame, self._unsubscribed(wire, frame))
             case ErrorFrame():
-                return self._in_turn(wire, frame) or ignored("error")
+                return self._in_turn(wire, frame, ignored("error"))
+
+    def _unfit(self, frame: Frame, exc: Exception) -> Message:
+        """A known kind in an unknown form is dead; an unknown kind takes its number and is ignored by its name."""
+        try:
+            kind = _KIND.decode(frame.payload)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as bad:
+            return dead(plain(bad), frame.payload)
+        if kind.type in _KINDS or kind.type is None:
+            return dead(plain(exc), frame.payload)
+        return self._in_turn(kind, frame, ignored(f"unknown:{kind.type}"))
 
     # --- sequence --------------------------------------------------------------------------------
 
-    def _in_turn(self, wire: _Sequenced, frame: Frame) -> Message | None:
-        """None for the next message of its sid, or one without a number; `DUPLICATE` for one of before."""
-        return DUPLICATE if self._advance(wire, frame) is None else None
+    def _in_turn(self, wire: _Sequenced, frame: Frame, message: Message) -> Message:
+        """`message`, behind what a hole before it voids; `DUPLICATE` for one of before."""
+        holes = self._advance(wire, frame)
+        if holes is None:
+            return DUPLICATE
+        message.actions = [*holes, *message.actions]
+        return message
 
     def _advance(self, wire: _Sequenced, frame: Frame) -> list[Action] | None:
         """Count the message in: what a hole before it voids, [] if there is none, None for a repeat."""
@@ -307,52 +331,75 @@ class Kalshi:
             return []
         sid = Sid(frame.connection, wire.sid)
         last = self._last_seq.get(sid)
-        if last is not None and wire.seq <= last:
+        if last is not None and wire.seq <= last[0]:
             return None
-        self._last_seq[sid] = wire.seq
-        if last is None or wire.seq == last + 1:
+        self._last_seq[sid] = (wire.seq, frame.received)
+        if last is None or wire.seq == last[0] + 1:
             return []
         lost = sorted(self._books.pop(sid, ()))
-        return [Hole(lost, Gap.SEQUENCE_HOLE)] if lost else []
+        return [Hole(lost, Gap.SEQUENCE_HOLE, last[1])] if lost else []
 
     # --- books -----------------------------------------------------------------------------------
 
     def _delta(self, wire: DeltaFrame, frame: Frame) -> Message:
         msg = wire.msg
-        level, change, is_yes = price(msg.price_dollars), units(msg.delta_fp), _is_yes(msg.side)
+        paid, by = msg.price_dollars or cents(msg.price), msg.delta_fp or msg.delta
+        if paid is None or by is None:
+            raise BadFrame("orderbook_delta without price_dollars or delta_fp")
+        level, change, is_yes = price(paid), units(by), _is_yes(msg.side)
         event = _time(msg.ts_ms) or instant(msg.ts)
         holes = self._advance(wire, frame)
         if holes is None:
             return DUPLICATE
-        key = key_of(msg.market_ticker)
-        if key not in self._books.get(Sid(frame.connection, wire.sid), ()):
+        key, sid = key_of(msg.market_ticker), Sid(frame.connection, wire.sid)
+        if key not in self._books.get(sid, ()):
             return Message(Outcome.APPLIED, holes) if holes else ignored("orderbook_delta:no_book")
-        if not is_yes and not self._is_yes_scale(frame.connection):
+        if not is_yes and not self._is_yes_scale(sid, key):
             level = ONE - level
         return Message(Outcome.APPLIED, [Change(key, [(is_yes, level, change)], event, is_delta=True)])
 
     def _snapshot(self, wire: SnapshotFrame, frame: Frame) -> Message:
         msg = wire.msg
-        yes, no = _ladder(msg.yes_dollars_fp, msg.yes_dollars), _ladder(msg.no_dollars_fp, msg.no_dollars)
+        yes = _ladder(msg.yes_dollars_fp, msg.yes_dollars, msg.yes)
+        no = _ladder(msg.no_dollars_fp, msg.no_dollars, msg.no)
         holes = self._advance(wire, frame)
         if holes is None:
             return DUPLICATE
-        self._learn_scale(frame.connection, yes, no)
-        asks = no if self._is_yes_scale(frame.connection) else [(ONE - level, amount) for level, amount in no]
-        key = key_of(msg.market_ticker)
-        self._books.setdefault(Sid(frame.connection, wire.sid), set()).add(key)
+        key, sid = key_of(msg.market_ticker), Sid(frame.connection, wire.sid)
+        holes += self._learn_scale(sid, yes, no)
+        asks = no if not no or self._is_yes_scale(sid, key) else [(ONE - level, amount) for level, amount in no]
+        self._books.setdefault(sid, set()).add(key)
         return Message(Outcome.APPLIED, [*holes, *self._name(msg.market_ticker), Reset(key, yes, asks, None)])
 
-    def _is_yes_scale(self, connection: str) -> bool:
-        return self._yes_scale.get(connection, False) if self._flag is None else self._flag
+    def _unsubscribed(self, wire: UnsubscribedFrame, frame: Frame) -> Message:
+        lost = sorted(self._books.pop(Sid(frame.connection, wire.sid), ()))
+        return Message(Outcome.APPLIED, [Hole(lost, Gap.UNSUBSCRIBED)] if lost else [])
 
-    def _learn_scale(self, connection: str, yes: list[Level], no: list[Level]) -> None:
-        """Prices of both sides that exceed 1, or a falling no side, are only possible on the yes scale."""
-        if self._flag is None and connection not in self._yes_scale and no:
-            is_falling = len(no) > 1 and no[0][0] > no[-1][0]
-            exceeds = bool(yes) and max(yes)[0] + max(no)[0] > ONE
-            if is_falling or exceeds or len(no) > 1:
-                self._yes_scale[connection] = is_falling or exceeds
+    def _is_yes_scale(self, sid: Sid, key: int) -> bool:
+        if self._flag is not None:
+            return self._flag
+        is_yes_scale = self._yes_scale.get(sid.connection)
+        if is_yes_scale is None:
+            self._guessed.setdefault(sid, set()).add(key)
+        return bool(is_yes_scale)
+
+    def _learn_scale(self, sid: Sid, yes: list[Level], no: list[Level]) -> list[Action]:
+        """Prices of both sides that exceed 1, or a falling no side, are only possible on the yes scale.
+
+        Books that were read on the other scale before that are void.
+        """
+        if self._flag is not None or sid.connection in self._yes_scale or not no:
+            return []
+        is_falling = len(no) > 1 and no[0][0] > no[-1][0]
+        exceeds = bool(yes) and max(yes)[0] + max(no)[0] > ONE
+        if not (is_falling or exceeds or len(no) > 1):
+            return []
+        self._yes_scale[sid.connection] = is_falling or exceeds
+        lost = self._guessed.pop(sid, set())
+        if not lost or not self._yes_scale[sid.connection]:
+            return []
+        self._books[sid] -= lost
+        return [Hole(sorted(lost), Gap.BOOK_DAMAGED)]
 
     # --- ticker, trades, life --------------------------------------------------------------------
 
@@ -393,9 +440,9 @@ class Kalshi:
             event,
             msg.is_block_trade,
         )
-        if self._in_turn(wire, frame) is DUPLICATE or not self._trades.add(msg.trade_id):
-            return DUPLICATE
-        return Message(Outcome.APPLIED, [*self._name(msg.market_ticker), trade])
+        if not self._trades.add(msg.trade_id):
+            return self._in_turn(wire, frame, Message(Outcome.DUPLICATE))
+        return self._in_turn(wire, frame, Message(Outcome.APPLIED, [*self._name(msg.market_ticker), trade]))
 
     def _lifecycle(self, msg: LifecycleMsg) -> Message:
         if msg.event_type not in _LIFE_KINDS:
@@ -444,7 +491,9 @@ def _event(msg: EventMsg) -> EventUpdate:
     return EventUpdate(f"{Venue.KALSHI.value}:{msg.event_ticker}", fields)
 
 
-def _ladder(now: LEVELS | None, before: LEVELS | None) -> Ladder:
+def _ladder(now: LEVELS | None, before: LEVELS | None, old: list[tuple[int, Number]] | None) -> Ladder:
+    if now is None and before is None and old is not None:
+        return kalshi_rest.ladder((cents(level), count) for level, count in old)
     return kalshi_rest.ladder(now if now is not None else before)
 
 
@@ -460,19 +509,10 @@ def _is_yes(side: str) -> bool:
 
 
 def _time(milliseconds: int | None) -> int | None:
-    return None if milliseconds is None else milliseconds * 1000
+    return None if milliseconds is None else since_epoch(milliseconds * 1000)
 
 
 def _seconds(seconds: int | None) -> int | None:
-    return None if seconds is None else seconds * 1_000_000
+    return None if seconds is None else since_epoch(seconds * 1_000_000)
 
 
-def _unfit(raw: bytes, exc: Exception) -> Message:
-    """A known kind in an unknown form is dead; an unknown kind is ignored and counted by its name."""
-    try:
-        kind = _KIND.decode(raw).type
-    except msgspec.DecodeError as bad:
-        return dead(plain(bad), raw)
-    if kind in _KINDS or kind is None:
-        return dead(plain(exc), raw)
-    return ignored(f"unknown:{kind}")

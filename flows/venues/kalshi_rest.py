@@ -28,7 +28,7 @@ from flows.venues.base import (
     ignored,
     plain,
 )
-from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
+from flows.venues.decimals import ONE, Number, cents, price, quote, size, to_float, units
 from flows.venues.fields import instant, rules_hash, said
 from lake.errors import BadFrame
 from lake.vocab import MarketId, MarketStatus, Source, TakerSide, Venue, market_id, market_key
@@ -155,6 +155,7 @@ class _Answer(msgspec.Struct, gc=False):
     orderbooks: list[msgspec.Raw] | None = None
     orderbook_fp: RestBook | None = None
     orderbook: RestBook | None = None
+    candlesticks: msgspec.Raw = _NOTHING
     ticker: str | None = None  # of a market, and of the book that we were asked for
     event_ticker: str | None = None
 
@@ -222,6 +223,8 @@ class Catalogue:
         found = _ANSWER.decode(raw)
         if found.orderbook_fp is not None or found.orderbook is not None:
             return [_book(found.ticker, found.orderbook_fp or found.orderbook)]
+        if bytes(found.candlesticks):
+            return [ignored("rest:candlesticks")]
         if found.ticker is not None or bytes(found.market):
             return [self._each(bytes(found.market) or raw, self._market)]
         if found.event_ticker is not None:
@@ -236,7 +239,7 @@ class Catalogue:
         )
         if all(items is None for items, _ in groups):
             return self._by_ticker(raw)
-        if found.markets and bytes(_CANDLES.decode(found.markets[0]).candlesticks):
+        if found.markets and _has_candles(found.markets[0]):
             return [ignored("rest:candlesticks") for _ in found.markets]
         return [self._each(bytes(item), read) for items, read in groups for item in items or ()]
 
@@ -290,7 +293,7 @@ class Catalogue:
             status=None if status is None else status.value,
             close_time=instant(market.close_time),
             listed_time=instant(market.open_time),
-            tick_size=finest(market.price_ranges) or (market.tick_size and market.tick_size / 100) or None,
+            tick_size=finest(market.price_ranges) or to_float(price(cents(market.tick_size) or "0")) or None,
             slug=None if market.event_ticker is None else market.event_ticker.lower(),
             rules_hash=rules_hash(market.rules_primary, market.rules_secondary),
             result=result(market.result),
@@ -341,7 +344,7 @@ def finest(ranges: list[PriceRange] | None) -> float | None:
 
 def whole(fixed_point: str | None, count: int | None) -> float | None:
     """Contracts, of today's string or the whole number of before."""
-    return size(fixed_point) / ONE if fixed_point else (None if count is None else float(count))
+    return size(fixed_point) / ONE if fixed_point else (None if count is None else size(count) / ONE)
 
 
 def taker(side: str | None) -> TakerSide | None:
@@ -359,6 +362,13 @@ def _several(found: msgspec.Raw) -> list[msgspec.Raw] | None:
     if bytes(found) in (b"", b"null"):
         return None
     return _LIST.decode(found) if bytes(found)[:1] == b"[" else [found]
+
+
+def _has_candles(raw: msgspec.Raw) -> bool:
+    try:
+        return bool(bytes(_CANDLES.decode(raw).candlesticks))
+    except msgspec.DecodeError:
+        return False
 
 
 def _trade(raw: bytes, seen: Seen) -> list[Action] | None:
@@ -389,6 +399,8 @@ def _book(ticker: str | None, book: RestBook | None) -> Message:
 
 def _rest_reset(ticker: str, book: RestBook) -> list[Action]:
     """A book that REST serves; dollars win where cents are sent as well."""
+    if all(leg is msgspec.UNSET for leg in (book.yes_dollars, book.no_dollars, book.yes, book.no)):
+        raise BadFrame("orderbook without yes_dollars or no_dollars")
     yes, no = _leg(book.yes_dollars, book.yes), _leg(book.no_dollars, book.no)
     asks = [(ONE - level, count) for level, count in no]
     return [
@@ -398,11 +410,7 @@ def _rest_reset(ticker: str, book: RestBook) -> list[Action]:
 
 
 def _leg(dollars: Any, old: Any) -> Ladder:
-    """A leg's levels, [] for an empty one; raises `BadFrame` if neither form names the leg."""
+    """A leg's levels, of today's form or the old one; an empty leg is null or left out."""
     if dollars is not msgspec.UNSET and dollars is not None:
         return ladder(dollars)
-    if old is not msgspec.UNSET:
-        return ladder((cents(level), count) for level, count in old or ())
-    if dollars is msgspec.UNSET:
-        raise BadFrame("orderbook without yes_dollars or no_dollars")
-    return []
+    return [] if old is msgspec.UNSET else ladder((cents(level), count) for level, count in old or ())

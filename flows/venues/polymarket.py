@@ -8,7 +8,7 @@ is said of the second is folded into it. Source: CLOB WebSocket, "market channel
 
 from collections import Counter, OrderedDict
 from hashlib import blake2b
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,7 +34,8 @@ from flows.venues.base import (
     plain,
 )
 from flows.venues.decimals import ONE, Number, price, quote, size
-from flows.venues.gamma import catalogue, event_fields, market_fields
+from flows.venues.fields import said, since_epoch
+from flows.venues.gamma import catalogue, category, event_fields, market_fields, members
 from lake.errors import BadFrame
 from lake.vocab import Gap, MarketStatus, Source, TakerSide, Venue, market_id, market_key
 
@@ -159,6 +160,9 @@ class _Kind(msgspec.Struct, gc=False):
 
 _KIND: Final = msgspec.json.Decoder(_Kind)
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
 
 class Token(NamedTuple):
     """Where a token stands."""
@@ -176,8 +180,8 @@ class Polymarket:
         self._placeholders: set[int] = set()
         self._fills: dict[str, Counter[str]] = {}  # connection to fills of a token and transaction
         self._trade_ids: OrderedDict[str, None] = OrderedDict()
-        self._prints: OrderedDict[tuple[object, ...], str] = OrderedDict()
-        self._last_change: dict[int, tuple[str, set[tuple[str, ...]]]] = {}
+        self._prints: OrderedDict[tuple[object, ...], tuple[int, int]] = OrderedDict()  # a fill's prints by token
+        self._last_change: dict[int, tuple[str, set[tuple[str, str, str, str, str]]]] = {}
         self._last_book: dict[str, tuple[object, ...]] = {}
 
     def opened(self, opened: Opened) -> None:
@@ -196,10 +200,13 @@ class Polymarket:
                 return [self._read(_DECODER.decode(payload), frame)]
             except BadFrame as exc:
                 return [dead(exc, payload)]
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError, UnicodeError):
                 pass  # looked into below, where arrays and glued documents are too
         try:
-            return [self._message(raw, frame) for raw in elements(payload)]
+            found = elements(payload)
+            if frame.wire is Wire.GAMMA:
+                found = (member for raw in found for member in members(raw))
+            return [self._message(raw, frame) for raw in found]
         except BadFrame as exc:
             return [dead(exc, payload)]
 
@@ -211,7 +218,7 @@ class Polymarket:
                 return Message(Outcome.APPLIED, self._rest_book(raw))
             return self._read(_DECODER.decode(raw), frame)
         except msgspec.ValidationError as exc:
-            return _unfit(raw, exc)
+            return _unfit(raw, exc) if frame.wire is Wire.POLYMARKET_SOCKET else dead(plain(exc), raw)
         except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
             return dead(plain(exc), raw)
 
@@ -247,9 +254,11 @@ class Polymarket:
         if self._is_repeat(token.market, wire, changes):
             return DUPLICATE
         for asset, is_buy, level, amount, top in read:
-            token = self._token(wire.market, asset, actions)
+            former, token = token, self._token(wire.market, asset, actions)
+            if token.market != former.market:
+                raise BadFrame("price_change of tokens of two markets")
             levels.append((is_buy is token.is_first, level if token.is_first else ONE - level, amount))
-            if top is not None and (best is None or token.is_first):
+            if top is not None:
                 best = _fold(token, *top)
         actions.append(Change(token.market, levels, event, is_delta=False, best=best))
         return Message(Outcome.APPLIED, actions)
@@ -257,7 +266,7 @@ class Polymarket:
     def _is_repeat(self, market: int, wire: PriceChangeFrame, changes: list[LevelChange]) -> bool:
         """Whether each change was said before, with the same hash, at the market's newest timestamp."""
         keys = {(c.asset_id, c.hash or wire.hash, c.side, c.price, c.size) for c in changes}
-        when, seen = self._last_change.get(market, ("", set()))
+        when, seen = self._last_change.get(market, ("", keys))
         if when != wire.timestamp:
             self._last_change[market] = (wire.timestamp, keys)
             return False
@@ -273,7 +282,8 @@ class Polymarket:
         return Message(Outcome.APPLIED, actions)
 
     def _book(self, wire: BookFrame) -> Message:
-        bids, asks = wire.bids if wire.bids is not None else wire.buys, wire.asks if wire.asks is not None else wire.sells
+        bids = wire.bids if wire.bids is not None else wire.buys
+        asks = wire.asks if wire.asks is not None else wire.sells
         if bids is None or asks is None:
             raise BadFrame("book without bids or asks")
         levels, event, tick = (_levels(bids), _levels(asks)), _time(wire.timestamp), wire.tick_size
@@ -303,6 +313,7 @@ class Polymarket:
         """A new grid starts a new book: the levels that we keep are void."""
         tick, actions = price(wire.new_tick_size) / ONE, list[Action]()
         token = self._token(wire.market, wire.asset_id, actions)
+        self._last_book.pop(wire.asset_id, None)  # that book anew is no repeat
         return Message(
             Outcome.APPLIED, [*actions, Forget(token.market), MarketUpdate(token.market, {"tick_size": tick})]
         )
@@ -316,12 +327,12 @@ class Polymarket:
         actions: list[Action] = []
         token = self._token(wire.market, wire.asset_id, actions)
         trade_price, is_buy = paid if token.is_first else ONE - paid, is_buyer is token.is_first
-        if self._is_mirror(token, wire, trade_price, amount, is_buy):
-            return DUPLICATE
         trade_id = self._trade_id(wire, frame.connection)
         if trade_id in self._trade_ids:
             return DUPLICATE
         _remember(self._trade_ids, trade_id, None)
+        if self._is_mirror(token, wire, trade_price, amount, is_buy):
+            return Message(Outcome.DUPLICATE, actions)
         taker = TakerSide.BUY if is_buy else TakerSide.SELL
         actions.append(Trade(token.market, trade_id, trade_price, amount, taker, event))
         return Message(Outcome.APPLIED, actions)
@@ -329,6 +340,8 @@ class Polymarket:
     def _trade_id(self, wire: LastTradeFrame, connection: str) -> str:
         """The transaction's hash and the fill's ordinal on this connection, so that a second one counts alike."""
         counts = self._fills.setdefault(connection, Counter())
+        if len(counts) > _REMEMBERED:
+            del counts[next(iter(counts))]
         if wire.transaction_hash:
             key = f"{wire.transaction_hash}:{wire.asset_id}"
             counts[key] += 1
@@ -340,14 +353,11 @@ class Polymarket:
     def _is_mirror(self, token: Token, wire: LastTradeFrame, paid: int, amount: int, is_buy: bool) -> bool:
         """Whether this fill was printed already on the market's other token."""
         key = (token.market, wire.transaction_hash or wire.timestamp, paid, amount, is_buy)
-        other = self._prints.get(key)
-        if other is None:
-            _remember(self._prints, key, wire.asset_id)
-            return False
-        if other == wire.asset_id:
-            return False
-        del self._prints[key]
-        return True
+        first, second = self._prints.get(key, (0, 0))
+        printed = (first + 1, second) if token.is_first else (first, second + 1)
+        _remember(self._prints, key, printed)
+        here, there = printed if token.is_first else printed[::-1]
+        return here <= there
 
     # --- metadata --------------------------------------------------------------------------------
 
@@ -363,6 +373,7 @@ class Polymarket:
             "slug": wire.slug or None,
             "tags": wire.tags or [],
             "listed_time": _time(wire.timestamp),
+            **said(category=category(wire.tags or ())),
         }
         if event.get("id"):
             fields["event_id"] = f"{Venue.POLYMARKET.value}:{event['id']}"
@@ -452,9 +463,9 @@ def _key(native: str) -> int:
 
 
 def _time(milliseconds: str) -> int:
-    if not milliseconds.isdecimal():
+    if not milliseconds.isdecimal() or len(milliseconds) > 16:
         raise BadFrame(f"timestamp {milliseconds[:30]!r} is no number of milliseconds")
-    return int(milliseconds) * 1000
+    return since_epoch(int(milliseconds) * 1000)
 
 
 def _is_buy(side: str) -> bool:
@@ -509,7 +520,7 @@ def _unfit(raw: bytes, exc: Exception) -> Message:
     return ignored("no_event_type" if kind is None else f"unknown:{kind}")
 
 
-def _remember(memory: "OrderedDict", key: object, value: object) -> None:  # type: ignore[type-arg]
+def _remember(memory: "OrderedDict[_Key, _Value]", key: _Key, value: _Value) -> None:
     memory[key] = value
     if len(memory) > _REMEMBERED:
         memory.popitem(last=False)

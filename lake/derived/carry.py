@@ -28,12 +28,14 @@ def carry(quotes: pl.LazyFrame, trades: pl.LazyFrame, gaps: pl.LazyFrame, before
     By market the newest quote, if no gap cut it, and the newest trade, if it may still be the last trade; of the
     gaps those that run over `before`, the newest without an end among them. Rows after `before` are left out, so
     the whole tables can be given, or any stretch that reaches back far enough to hold the newest quote of each
-    market, or an earlier carry and the rows since.
+    market, or an earlier carry and the rows since. Reads them here and now; the few rows of the answer are in memory.
     """
     past = _past(quotes, trades, gaps, before)
-    newest = Ticks(_newest(past.quotes), _newest(past.trades), _newest_gaps(past.gaps))
+    found = pl.collect_all([_newest(past.quotes), _newest(past.trades), _newest_gaps(past.gaps)])
+    newest = Ticks(*(frame.lazy() for frame in found))
     is_past = pl.col("event_time") < moment(before)
-    state = reference(*newest).filter(is_past).unique("market_key", keep="last", maintain_order=True)
+    last = reference(*newest).filter(is_past).unique("market_key", keep="last", maintain_order=True)
+    state = last.select("market_key", "is_live", "last_trade_time").collect().lazy()
     live = state.filter("is_live").select("market_key")
     traded = state.filter(pl.col("last_trade_time").is_not_null()).select("market_key")
     is_open = pl.col("end_time").is_null() | (pl.col("end_time") > moment(before))

@@ -210,8 +210,9 @@ def _priced(rows: pl.LazyFrame) -> pl.LazyFrame:
     """`rows` with spread, price and rule, and without the trades that grew old."""
     bid, ask, trade = pl.col("bid"), pl.col("ask"), pl.col("last_trade_price")
     is_young = trade.is_not_null() & (pl.col("event_time") - pl.col("last_trade_time") < TRADE_AGE)
+    last_trade = ("last_trade_price", "last_trade_time", "last_trade_seq")
     young = rows.with_columns(
-        *(pl.when(is_young).then(name).alias(name) for name in ("last_trade_price", "last_trade_time", "last_trade_seq")),
+        *(pl.when(is_young).then(name).alias(name) for name in last_trade),
         quote_seq=pl.when(pl.col("quote_seq") >= 0).then("quote_seq"),
         spread=pl.when(bid <= ask).then(ask - bid),
     )

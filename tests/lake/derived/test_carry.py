@@ -1,0 +1,76 @@
+"""What is carried over an edge: from there on, a part of the rows gives what all of them give."""
+
+from datetime import timedelta
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake.derived.bars import bars
+from lake.derived.carry import carry, since
+from lake.derived.prices import reference
+from lake.schema import BAR_INTERVALS
+from tests.builders import gap, gaps, instant, quote, quotes, trade, trades
+from tests.strategies import OPENING, Session, examples, instants, sessions
+
+EDGE = instant("10:10:00")
+
+
+def carried(*rows, gap_rows=()):
+    """How many quotes, trades and gaps are carried over `EDGE`."""
+    quote_rows = [row for row in rows if "bid" in row]
+    trade_rows = [row for row in rows if "price" in row]
+    kept = carry(quotes(*quote_rows), trades(*trade_rows), gaps(*gap_rows), EDGE)
+    return tuple(frame.collect().height for frame in kept)
+
+
+@pytest.mark.parametrize(
+    ("rows", "gap_rows", "expected"),
+    [
+        ([quote(at="09:00"), quote(at="09:01"), quote(market=2)], [], (2, 0, 0)),
+        ([trade(at="09:55:00")], [], (0, 0, 0)),  # fifteen minutes old at the edge
+        ([trade(at="09:55:01"), trade(at="10:01")], [], (0, 1, 0)),
+        ([trade(at="10:01"), trade(at="10:02", is_block_trade=True)], [], (0, 1, 0)),
+        ([quote(at="10:00"), trade(at="10:00")], [gap("10:01", "10:02")], (0, 0, 0)),
+        ([quote(at="10:00")], [gap("10:01", "10:12", market=None)], (0, 0, 1)),
+        ([quote(at="10:00")], [gap("10:01"), gap("10:02")], (0, 0, 1)),
+        ([quote(at="10:10:00"), trade(at="10:10:00")], [gap("10:10:00")], (0, 0, 0)),  # after the edge, not before
+    ],
+)
+def test_carries_what_still_matters(rows, gap_rows, expected):
+    """The newest quote and trade that no gap cut, and the gaps that still run."""
+    assert carried(*rows, gap_rows=gap_rows) == expected
+
+
+@examples(20)
+@given(sessions(), instants(step=1))
+def test_price_from_an_edge_on(session: Session, edge):
+    """The reference price of the rows since an edge and of what was carried is that of all rows, from the edge on."""
+    from_edge = pl.col("event_time") >= edge
+    part = reference(*since(*session.frames, edge)).collect()
+    known = reference(*session.frames).filter(from_edge, pl.col("market_key").is_in(part["market_key"].implode()))
+    assert part.filter(from_edge).equals(known.collect())
+
+
+@examples(20)
+@given(sessions(), st.integers(0, 50), st.sampled_from(list(BAR_INTERVALS)))
+def test_bars_from_an_edge_on(session: Session, minutes: int, every: str):
+    """Bars of the rows since a bar's edge and of what was carried are those of all rows, from that bar on."""
+    edge = (OPENING + timedelta(minutes=minutes)).replace(second=0)
+    seconds = BAR_INTERVALS[every]
+    edge -= timedelta(seconds=edge.timestamp() % seconds)
+    ticks = since(*session.frames, edge)
+    expected = bars(reference(*session.frames), session.frames[1], every).filter(pl.col("bar_start") >= edge)
+    assert bars(reference(*ticks), ticks.trades, every, start=edge).collect().equals(expected.collect())
+
+
+@examples(20)
+@given(sessions(), instants(), instants())
+def test_carry_of_a_carry(session: Session, first, second):
+    """What is carried twice over two edges is what is carried over the later at once."""
+    first, second = sorted((first, second))
+    at_once = since(*session.frames, second)
+    in_steps = since(*since(*session.frames, first), second)
+    from_edge = pl.col("event_time") >= second
+    assert reference(*in_steps).filter(from_edge).collect().equals(reference(*at_once).filter(from_edge).collect())
