@@ -89,7 +89,7 @@ def yardstick(prices: pl.DataFrame) -> duckdb.DuckDBPyConnection:
 
 
 def query(every: str) -> str:
-    """Bars in SQL. Times within the day and seq are packed in one integer, the cheapest order DuckDB has."""
+    """Bars in SQL. Here seq rises with time, so it alone is the order: the cheapest key that DuckDB can be given."""
     return f"""
         SELECT market_key, time_bucket(INTERVAL '{BAR_INTERVALS[every]} seconds', event_time) AS bar_start,
                arg_min(price, seq) AS open, max(price) AS high, min(price) AS low, arg_max(price, seq) AS close,
@@ -129,7 +129,8 @@ def show(seconds: dict[str, float], rows: int) -> None:
     table.add_row("all", f"{mine:.3f}", f"{theirs:.3f}", f"{theirs / mine:.1f}", f"{whole:.3f}")
     console = Console()
     console.print(table)
-    console.print(f"Reference price {seconds['reference']:.3f} s; with all whole bars {seconds['reference'] + whole:.3f} s")
+    first = seconds["reference"]
+    console.print(f"Reference price {first:.3f} s; with the whole bars of all intervals {first + whole:.3f} s")
 
 
 if __name__ == "__main__":

@@ -18,11 +18,11 @@ from rich.progress import Progress, TaskID
 from flows import show
 from flows.collector.recordings import Recording, find
 from flows.collector.replay import ReplayReport, replay
-from flows.jobs.refresh import refresh
+from flows.jobs.refresh import refresh_bars, refresh_board
 from lake import export, settings, sql
 from lake.clock import parse_time
 from lake.derived.slices import WINDOWS
-from lake.errors import MoversError, RecordingError, SettingError
+from lake.errors import LakeMissing, MoversError, RecordingError, SettingError
 from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
@@ -73,7 +73,9 @@ def replay_command(
 
 @app.command()
 def query(
-    statement: Annotated[str, typer.Argument(metavar="[SQL]", help="One SELECT. Without it, the tables are listed.")] = "",
+    statement: Annotated[
+        str, typer.Argument(metavar="[SQL]", help="One SELECT. Without it, the tables are listed.")
+    ] = "",
     format: Annotated[str, typer.Option(help="table, csv or parquet.")] = "table",
     out_path: Annotated[Path | None, typer.Option("--out", help="Write to this file instead.")] = None,
     force: Annotated[bool, typer.Option(help="Overwrite that file.")] = False,
@@ -82,13 +84,13 @@ def query(
 ) -> None:
     """Ask the lake in SQL: its tables, and the original's views (snapshots, ohlc_1m, movers_cache and the rest).
 
-        movers query "SELECT venue, count(*) FROM quotes GROUP BY venue"
-        movers query "SELECT * FROM markets" --format csv --out markets.csv
+    movers query "SELECT venue, count(*) FROM quotes GROUP BY venue"
+    movers query "SELECT * FROM markets" --format csv --out markets.csv
     """
     store = _lake(mode, lake)
     frame = sql.run(store, statement) if statement.strip() else sql.describe(store)
     if format == "table" and out_path is None:
-        out.print(show.frame(frame))
+        out.print(show.frame(frame if statement.strip() else frame.drop("columns"), out.width))
     else:
         text = export.write(frame, format, out_path, force=force)
         if text is not None:
@@ -109,7 +111,7 @@ def top(
 ) -> None:
     """Show the top movers of a window, now or at any instant of the lake.
 
-        movers top --window 15m --as-of 2026-05-15T19:14:00Z
+    movers top --window 15m --as-of 2026-05-15T19:14:00Z
     """
     reader = Lake(_lake(mode, lake))
     moment = _instant(as_of) if as_of else reader.latest_time()
@@ -163,16 +165,26 @@ def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
 
 
 def _derive(store: Store, reports: list[ReplayReport]) -> None:
-    """Bars of what came in, and the movers at the end of each recording; the fullest one's are shown."""
+    """Bars of what came in, and a board at the end of each recording; the one that lists most is shown."""
     with err.status("bars and movers"):
-        for report in reports:
-            refresh(store, as_of=report.last)
-    fullest = max(reports, key=lambda report: report.counts.messages)
-    reader = Lake(store)
+        refresh_bars(store)
+        boards = [
+            (refresh_board(store, report.last), report.name)
+            for report in reports
+            if report.last - report.first >= min(WINDOWS.values())
+        ]
+    if not boards:
+        out.print("Too short a recording for a move: even the shortest window needs five minutes.")
+        return
+    best, name = max(boards, key=lambda pair: sum(pair[0].listed.values()))
     for window in WINDOWS:
-        movers = reader.movers(window=window, score="biggest", as_of=fullest.last, limit=10)
+        movers = Lake(store).movers(window=window, score="biggest", as_of=best.as_of, limit=10)
         if not movers.is_empty():
-            out.print(show.board(movers, window, "biggest", fullest.last, title=fullest.name))
+            out.print(show.board(movers, window, "biggest", best.as_of))
+    if not any(best.listed.values()):
+        out.print(
+            f"Nothing above the floor at the end of any recording; {name} ended at {best.as_of:%Y-%m-%d %H:%M:%S}."
+        )
 
 
 def _settings(*, mode: Mode | None = None, lake: Path | None = None) -> Settings:
@@ -183,9 +195,17 @@ def _settings(*, mode: Mode | None = None, lake: Path | None = None) -> Settings
 
 
 def _lake(mode: Mode | None, folder: Path | None) -> Store:
-    """The lake to read; when it is not there, the message names those that are."""
+    """The lake to read; when there is none, the message names those of the other modes."""
     config = _settings(mode=mode, lake=folder)
-    return Store.open(config.lake_root, None if folder is not None and mode is None else config.collector_mode)
+    wanted = None if folder is not None and mode is None else config.collector_mode
+    try:
+        return Store.open(config.lake_root, wanted)
+    except LakeMissing as exc:
+        others = [name for name in Mode if (settings.load(collector_mode=name, lake_uri=None).lake_root).is_dir()]
+        if folder is not None or config.lake_uri or not others:
+            raise
+        hint = ", ".join(f"--mode {name}" for name in others)
+        raise LakeMissing(f"{exc}; or read one that is there: {hint}") from exc
 
 
 def _speed(text: str) -> float | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -35,14 +36,13 @@ def progress(console: Console) -> Progress:
 
 def accounting(reports: Iterable[ReplayReport]) -> Table:
     """What became of every message: messages = applied + ignored + duplicate + dead."""
-    table = Table(title="Every message accounted for", caption_justify="left")
-    table.add_column("recording", overflow="fold")
-    for name in ("frames", "messages", *Outcome, "rows", "new", "msg/s"):
-        table.add_column(name, justify="right")
+    table = _table("Every message accounted for", "recording")
+    for name in ("messages", "applied", "ignored", "dup", "dead", "rows", "new", "msg/s"):
+        table.add_column(name, justify="right", no_wrap=True)
     notes: list[str] = []
     for report in reports:
         counts = report.counts
-        numbers = (counts.frames, counts.messages, *(counts.outcomes[outcome] for outcome in Outcome))
+        numbers = (counts.messages, *(counts.outcomes[outcome] for outcome in Outcome))
         rest = (counts.rows.total(), report.added, int(report.rate))
         table.add_row(Text(safe_text(report.name)), *(f"{number:,}" for number in (*numbers, *rest)))
         for word, kinds in (("ignored", counts.ignored), ("dead", counts.dead)):
@@ -51,44 +51,61 @@ def accounting(reports: Iterable[ReplayReport]) -> Table:
     return table
 
 
-def board(movers: pl.DataFrame, window: str, score: str, as_of: datetime, *, title: str = "") -> Table:
-    """Rows of `Lake.movers` as a table: from what to what, how wide, on what volume, how well watched."""
+def board(movers: pl.DataFrame, window: str, score: str, as_of: datetime) -> Table:
+    """Rows of `Lake.movers` as a table: from what to what, how wide, on what volume, how well watched.
+
+    The score of `biggest` is the move less what the spreads may explain, in pp.
+    """
     heading = f"Top movers, {window}, by {score}, as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
-    table = Table(title=Text(f"{heading} · {safe_text(title)}" if title else heading))
-    table.add_column("#", justify="right")
-    table.add_column("market", overflow="fold", min_width=24)
-    for name in ("venue", "then", "now", "move", "effective", "spread", "vol 24h", "basis", "watched", score):
-        table.add_column(name, justify="left" if name in ("venue", "basis") else "right", no_wrap=True)
+    table = _table(heading, "market")
+    for name in ("then → now", "move", score, "spread", "24 h volume", "watched"):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in movers.iter_rows(named=True):
         move = row["move_pp"]
         table.add_row(
-            str(row[f"{score}_rank"]),
-            Text(safe_text(row["title"] or row["market_id"] or str(row["market_key"]))),
-            row["venue"],
-            _percent(row["price_then"]),
-            _percent(row["price_now"]),
+            Text.assemble(safe_text(row["title"] or row["market_id"]), (f"  {row['venue']}", "dim")),
+            f"{_percent(row['price_then'])} → {_percent(row['price_now'])}",
             Text(_points(move), style=UP if move and move > 0 else DOWN),
-            _points(row["effective_move_pp"]),
-            _cents(row["spread_now"]),
-            _dollars(row["volume_24h_usd"]),
-            row["volume_basis"] or "–",
-            _share(row["coverage_window"]),
             f"{row[score]:.2f}",
+            _cents(row["spread_now"]),
+            _dollars(row["volume_24h_usd"], row["volume_basis"]),
+            _share(row["coverage_window"]),
         )
     if movers.is_empty():
         table.caption = "Nothing above the floor."
     return table
 
 
-def frame(rows: pl.DataFrame) -> Table:
-    """Any answer as a table; long ones are cut, and say so."""
-    table = Table()
-    for name, dtype in rows.schema.items():
-        table.add_column(Text(safe_text(name)), justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in rows.head(MOST_ROWS).iter_rows():
-        table.add_row(*(Text("–" if cell is None else safe_text(_cell(cell))) for cell in row))
+def frame(rows: pl.DataFrame, width: int) -> Table:
+    """Any answer as a table, or a record a row where `width` columns do not hold it; a long one is cut, and says so."""
+    shown = [
+        ["–" if cell is None else safe_text(_cell(cell)) for cell in row] for row in rows.head(MOST_ROWS).iter_rows()
+    ]
+    names = [safe_text(name) for name in rows.columns]
+    widths = [max(map(len, column)) for column in zip(names, *shown, strict=True)]
+    is_wide = sum(widths) + 3 * len(widths) > width and len(widths) > 2
+    table = Table(box=box.SIMPLE_HEAD, show_header=not is_wide)
+    if is_wide:
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(overflow="fold")
+        for cells in shown:
+            for name, cell in zip(names, cells, strict=True):
+                table.add_row(Text(name), Text(cell))
+            table.add_section()
+    else:
+        for name, dtype in zip(names, rows.dtypes, strict=True):
+            table.add_column(Text(name), justify="right" if dtype.is_numeric() else "left", overflow="fold")
+        for cells in shown:
+            table.add_row(*map(Text, cells))
     cut = f", the first {MOST_ROWS} shown; --out writes all" if rows.height > MOST_ROWS else ""
     table.caption = Text(f"{rows.height:,} rows{cut}")
+    return table
+
+
+def _table(title: str, first: str) -> Table:
+    table = Table(title=Text(title), box=box.SIMPLE_HEAD, caption_justify="left", title_justify="left")
+    table.padding, table.pad_edge = (0, 1, 0, 0), False  # so that 80 columns hold it
+    table.add_column(first, overflow="fold", min_width=14)
     return table
 
 
@@ -110,8 +127,13 @@ def _cents(spread: float | None) -> str:
     return "–" if spread is None else f"{spread * 100:.1f}c"
 
 
-def _dollars(value: float | None) -> str:
-    return "–" if value is None else f"${value:,.0f}"
+def _dollars(value: float | None, basis: str | None) -> str:
+    """Short, with whose figure it is: seen by us, the venue's, or the venue's contracts at today's price."""
+    if value is None:
+        return "–"
+    scale, unit = next(((scale, unit) for scale, unit in ((1e6, "M"), (1e3, "k")) if value >= scale), (1, ""))
+    whose = {"observed": "seen", "venue_reported": "venue", "venue_contracts": "venue~"}.get(basis or "", "")
+    return f"${value / scale:,.{1 if unit else 0}f}{unit} {whose}"
 
 
 def _share(value: float | None) -> str:

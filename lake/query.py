@@ -259,9 +259,9 @@ class Lake:
     ) -> pl.DataFrame:
         """The markets that `score` lists over `window`, best first: the columns of `moves_at`.
 
-        From the newest published board of that window at or before `as_of`; where there is none, computed. The column
-        `as_of` says of when it is. Ranks are those of the whole board. `min_move_pp` is of |move_pp|, `min_volume_usd`
-        of volume_24h_usd; a row whose figure is unknown reaches neither.
+        From a board of that window published in the two minutes before `as_of`, else computed. The column `as_of` says
+        of when it is. Ranks are those of the whole board. `min_move_pp` is of |move_pp|, `min_volume_usd` of
+        volume_24h_usd; a row whose figure is unknown reaches neither.
         """
         rank = f"{require_choice('score', score, SCORES)}_rank"
         where = [pl.col(rank).is_not_null(), *_where(venue=venue, category=category)]
@@ -286,7 +286,7 @@ class Lake:
         among them; only the ranks say what a list would show.
         """
         width = require_span("window", window)
-        found = reading.computed_board(self.store, window, width, self._now(as_of))
+        found = reading.computed_board(self.store, {window: width}, self._now(as_of)).lazy()
         return reading.told(self.store, found).sort("market_key").collect()
 
     def gaps(
@@ -364,10 +364,10 @@ class Lake:
 
     def _board(self, window: str, as_of: datetime | None) -> pl.LazyFrame:
         """The newest published board, or a computed one, with what is known of each market."""
-        width, until = require_span("window", window), require_time("as_of", as_of)
-        found = reading.published_board(self.store, window, until)
+        width, now = require_span("window", window), self._now(as_of)
+        found = reading.published_board(self.store, window, now)
         if found is None:
-            found = reading.computed_board(self.store, window, width, self._now(until))
+            found = reading.computed_board(self.store, {window: width}, now).lazy()
         return reading.told(self.store, found)
 
     def _last_days(self, venue: str, now: datetime) -> pl.LazyFrame:

@@ -4,7 +4,7 @@ Raw rows lie in the day in which they were received, and are asked for by the ve
 differ by `SKEW`, and a row may come in `LATE`: the days that are read allow for both.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -21,6 +21,9 @@ from lake.store import Store
 
 SKEW: Final = timedelta(hours=1)
 LATE: Final = timedelta(days=1)
+
+BOARD_AGE: Final = timedelta(minutes=2)
+"""How old a published board may be to answer for "now": two refreshes."""
 
 FACTS: Final = ("title", "market_id", "category", "close_time", "status")
 """What answers say of each market; all but the title are null for a market without a row in `markets`."""
@@ -128,29 +131,33 @@ def open_gaps(store: Store, as_of: datetime, within: timedelta) -> pl.LazyFrame:
     return told.filter(~is_over)
 
 
-def published_board(store: Store, window: str, as_of: datetime | None) -> pl.LazyFrame | None:
-    """The newest published board of that window at or before `as_of`: `schema.MOVERS`, venue. None if there is none."""
-    where = [pl.col("window") == window, *([] if as_of is None else [pl.col("as_of") <= moment(as_of)])]
-    for day in reversed(dates(store, MOVERS)):
-        if as_of is None or day <= as_of.date():
-            rows = store.scan(MOVERS, dates=[day]).filter(*where)
-            found = rows.filter(pl.col("as_of") == pl.col("as_of").max()).select(*MOVERS.columns, "venue").collect()
-            if not found.is_empty():
-                return found.lazy()
-    return None
+def published_board(store: Store, window: str, as_of: datetime) -> pl.LazyFrame | None:
+    """The newest published board of that window, at most `BOARD_AGE` old at `as_of`: `schema.MOVERS`, venue.
+
+    None if there is none: an older board says what moved then, not now.
+    """
+    oldest = as_of - BOARD_AGE
+    wanted = [day for day in dates(store, MOVERS) if oldest.date() <= day <= as_of.date()]
+    if not wanted:
+        return None
+    rows = store.scan(MOVERS, dates=wanted).filter(
+        pl.col("window") == window, pl.col("as_of").is_between(moment(oldest), moment(as_of))
+    )
+    found = rows.filter(pl.col("as_of") == pl.col("as_of").max()).select(*MOVERS.columns, "venue").collect()
+    return None if found.is_empty() else found.lazy()
 
 
-def computed_board(store: Store, window: str, width: timedelta, as_of: datetime) -> pl.LazyFrame:
-    """The whole board of that window at `as_of`, from raw rows: `schema.MOVERS`, venue.
+def computed_board(store: Store, windows: Mapping[str, timedelta], as_of: datetime) -> pl.DataFrame:
+    """The whole board of those windows at `as_of`, from raw rows: `schema.MOVERS`, venue.
 
     Loads what `slices.needs` names and, of older days, the newest quote of each market.
     """
     try:
-        start = needs(as_of, width).start
+        start = min(needs(as_of, width).start for width in windows.values())
     except OverflowError:
         start = EPOCH
     if start <= EPOCH + LATE:
-        raise QueryError(f"window {window!r}: begins before 1970; give a shorter one")
+        raise QueryError(f"window {', '.join(map(repr, windows))}: begins before 1970; give a shorter one")
     recent = pl.col("event_time") <= moment(as_of)
     quotes, trades, stats = (days(store, table, first=start) for table in (QUOTES, TRADES, VENUE_STATS))
     old = [day for day in dates(store, QUOTES) if day < (start - SKEW).date()]
@@ -159,7 +166,7 @@ def computed_board(store: Store, window: str, width: timedelta, as_of: datetime)
     loaded = [frame.lazy() for frame in pl.collect_all([held, trades.filter(recent), store.scan(GAPS)])]
     ticks = since(loaded[0], loaded[1], loaded[2], start)
     markets = newest(store, MARKETS, "market_key")
-    return board(*ticks, stats, markets, as_of=as_of, windows={window: width}).lazy()
+    return board(*ticks, stats, markets, as_of=as_of, windows=windows)
 
 
 def _last_rows(quotes: pl.LazyFrame) -> pl.LazyFrame:

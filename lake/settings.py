@@ -51,9 +51,7 @@ class Settings(BaseSettings):
     kalshi_api_url: str = Field(
         "https://external-api.kalshi.com/trade-api/v2", description="REST, ends in /trade-api/v2"
     )
-    kalshi_wss_url: str = Field(
-        "wss://external-api-ws.kalshi.com/trade-api/ws/v2", description="socket, whole address"
-    )
+    kalshi_wss_url: str = Field("wss://external-api-ws.kalshi.com/trade-api/ws/v2", description="socket, whole address")
 
     @field_validator("*", mode="before")
     @classmethod

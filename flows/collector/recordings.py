@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from flows.venues.base import Wire
+from flows.venues.fields import LAST_US
 from lake.clock import parse_time, to_us
 from lake.errors import RecordingError
 
@@ -159,8 +160,7 @@ def _read_event_lines(path: Path) -> Iterator[Item]:
 
     The recorder's own rows (rotations, what it watched) are no frames of the venue.
     """
-    for line in _lines(path):
-        row = _EVENT_LINE.decode(line)
+    for row in _lines(path, _EVENT_LINE.decode):
         received, number, payload = row.local_recv_ns // 1000, row.sequence_number, bytes(row.payload_json)
         if row.event_type == "ws_connected":
             yield Item(received, -2, _KALSHI.value, _KALSHI, None)
@@ -176,8 +176,7 @@ def _read_event_lines(path: Path) -> Iterator[Item]:
 def _read_payload_lines(path: Path) -> Iterator[Item]:
     """Frames as text under `payload`, with `receive_wall_ms`."""
     wire = None
-    for place, line in enumerate(_lines(path)):
-        row = _PAYLOAD_LINE.decode(line)
+    for place, row in enumerate(_lines(path, _PAYLOAD_LINE.decode)):
         payload = row.payload.encode()
         wire = wire or _wire([payload])
         yield Item(row.receive_wall_ms * 1000, place, wire.value, wire, payload)
@@ -209,8 +208,7 @@ def _read_raw_frames(path: Path) -> Iterator[Item]:
 
 def _read_capture_lines(path: Path) -> Iterator[Item]:
     """REST answers of one event, one poll a line."""
-    for place, line in enumerate(_lines(path)):
-        row = _CAPTURE_LINE.decode(line)
+    for place, row in enumerate(_lines(path, _CAPTURE_LINE.decode)):
         yield Item(_capture_time(path, row.capture), place, "rest", Wire.KALSHI_REST, bytes(row.payload))
 
 
@@ -221,8 +219,7 @@ def _read_capture_file(path: Path) -> Iterator[Item]:
 
 def _read_book_polls(path: Path) -> Iterator[Item]:
     """REST order books, one poll a line."""
-    for place, line in enumerate(_lines(path)):
-        row = json.loads(line)
+    for place, row in enumerate(_lines(path, json.loads)):
         answer = {"ticker": row["ticker"], "orderbook_fp": row["raw_orderbook"]}
         payload = json.dumps(answer, separators=(",", ":")).encode()
         yield Item(to_us(parse_time(row["captured_at"])), place, f"rest:{row['ticker']}", Wire.KALSHI_REST, payload)
@@ -230,8 +227,7 @@ def _read_book_polls(path: Path) -> Iterator[Item]:
 
 def _read_pairs(path: Path) -> Iterator[Item]:
     """Best prices of the same question on both venues, one poll a line."""
-    for place, line in enumerate(_lines(path)):
-        row = json.loads(line)
+    for place, row in enumerate(_lines(path, json.loads)):
         received, ours, theirs = to_us(parse_time(row["captured_at"])), row["kalshi"], row["polymarket"]
         title = f"{row.get('round', '')}: {row.get('team', '')}"
         kalshi = {
@@ -300,7 +296,15 @@ def _format_of(path: Path) -> Format | None:
     if not path.name.endswith(SUFFIXES):
         return None
     first = _first_value(path)
-    return next((form for form in FORMATS if form.sniff(path, first)), None)
+    return next((form for form in FORMATS if _fits(form, path, first)), None)
+
+
+def _fits(form: Format, path: Path, first: Any) -> bool:
+    """Whether the file is of that format; a value that the format does not know is none of it."""
+    try:
+        return form.sniff(path, first)
+    except _ODD:
+        return False
 
 
 def _first_value(path: Path) -> Any:
@@ -311,7 +315,7 @@ def _first_value(path: Path) -> Any:
         for read in (lambda: line, lambda: _bytes(path)):
             try:
                 return json.loads(read())
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
     return None
 
@@ -319,32 +323,38 @@ def _first_value(path: Path) -> Any:
 # --- bytes -----------------------------------------------------------------------------------------
 
 
+_ODD: Final = (
+    ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError, msgspec.DecodeError
+)  # fmt: skip
+"""What a value of an unexpected form raises while it is read."""
+
+
 class _Errors:
     """Trouble with a recording's bytes as one clear `RecordingError`."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.line = path, 0
+        self.path = path
 
     def __enter__(self) -> "_Errors":
         return self
 
     def __exit__(self, kind: object, exc: BaseException | None, trace: object) -> None:
-        where = f"{self.path}, line {self.line}" if self.line else f"{self.path}"
+        where = getattr(exc, "__notes__", [f"{self.path}"])[0]
         if isinstance(exc, EOFError | gzip.BadGzipFile) or "decompress" in str(exc):
             raise RecordingError(f"{where}: is cut off or no gzip file ({exc}); copy the recording again") from exc
         if isinstance(exc, OSError):
             raise RecordingError(f"{where}: cannot be read: {exc.strerror or exc}; check the path") from exc
-        if isinstance(exc, ValueError | KeyError | TypeError | AttributeError | msgspec.DecodeError):
+        if isinstance(exc, _ODD):
             reason = " ".join(str(exc).split())[:160]
             raise RecordingError(f"{where}: is not as its format wants ({reason}); is it whole?") from exc
 
 
 def _guarded(path: Path, read: Callable[[Path], Iterator[Item]]) -> Iterator[Item]:
-    with _Errors(path) as errors:
+    with _Errors(path):
         for item in read(path):
-            errors.line += 1
+            if not 0 <= item.received <= LAST_US:
+                raise ValueError("a time is outside the years 1970 to 9999")
             yield item
-        errors.line = 0
 
 
 def _open(path: Path) -> Any:
@@ -356,11 +366,17 @@ def _bytes(path: Path) -> bytes:
         return bytes(file.read())
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path, decode: Callable[[bytes], Any]) -> Iterator[Any]:
+    """The value of each line; an error carries the place of its line."""
     with _open(path) as file:
-        for line in file:
+        for number, line in enumerate(file, 1):
             if line.strip():
-                yield line
+                try:
+                    value = decode(line)
+                except (ValueError, RecursionError, msgspec.DecodeError) as exc:
+                    exc.add_note(f"{path}, line {number}")
+                    raise
+                yield value
 
 
 def _document(path: Path) -> Any:

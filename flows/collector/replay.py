@@ -114,11 +114,7 @@ def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:
 def _epoch(store: Store, digest: str) -> int:
     """The recording's epoch: of its digest, or the next that no other recording in this lake has."""
     known = (
-        store.scan(SEGMENTS)
-        .filter(pl.col("collector") == COLLECTOR)
-        .select("epoch", "input_digest")
-        .unique()
-        .collect()
+        store.scan(SEGMENTS).filter(pl.col("collector") == COLLECTOR).select("epoch", "input_digest").unique().collect()
     )
     owners = dict(zip(known["epoch"], known["input_digest"], strict=True))
     first = int(digest[:12], 16) % EPOCHS

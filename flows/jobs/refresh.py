@@ -8,7 +8,7 @@ everything anew. Bars of a day are one file, replaced whole.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 import polars as pl
@@ -18,8 +18,10 @@ from lake.clock import DAY_US, floor_to, from_us, to_us
 from lake.derived.bars import bars
 from lake.derived.carry import Ticks, since
 from lake.derived.prices import reference
+from lake.derived.slices import WINDOWS
 from lake.layout import Part, SeqRange
-from lake.schema import BAR_INTERVALS, BARS, GAPS, QUOTES, SEGMENTS, TRADES
+from lake.reading import computed_board
+from lake.schema import BAR_INTERVALS, BARS, GAPS, MOVERS, QUOTES, SEGMENTS, TRADES
 from lake.store import Store
 
 JOB: Final = "bars"
@@ -58,6 +60,26 @@ def refresh_bars(store: Store, *, until: datetime | None = None, anew: bool = Fa
         reached[_life(span)] = max(span.last, reached.get(_life(span), -1))
     store.set_watermark(JOB, reached)
     return BarsReport(len(new), markets, written)
+
+
+@dataclass(frozen=True, slots=True)
+class BoardReport:
+    """What a board of movers holds."""
+
+    as_of: datetime
+    rows: int
+    listed: dict[str, int]  # window to markets that a list shows
+
+
+def refresh_board(store: Store, as_of: datetime, windows: Mapping[str, timedelta] = WINDOWS) -> BoardReport:
+    """Score every market over each window as of that instant, and publish the board, a file a venue."""
+    found = computed_board(store, windows, as_of)
+    for venue in found["venue"].unique().sort():
+        part = layout.part(MOVERS, f"board-{to_us(as_of)}", venue=venue, date=as_of.date())
+        store.replace(part, found.filter(pl.col("venue") == venue).select(*MOVERS.columns))
+    is_listed = pl.col("biggest_rank").is_not_null() | pl.col("classic_rank").is_not_null()
+    listed = found.group_by("window").agg(is_listed.sum())
+    return BoardReport(as_of, found.height, dict(listed.iter_rows()))
 
 
 def raw_ticks(store: Store, venue: str) -> Ticks:

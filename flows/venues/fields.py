@@ -7,7 +7,7 @@ from typing import Any, Final
 from lake.clock import parse_time, to_us
 from lake.errors import BadFrame
 
-_LAST: Final = to_us(datetime.max.replace(tzinfo=UTC))
+LAST_US: Final = to_us(datetime.max.replace(tzinfo=UTC))
 
 
 def instant(text: str | None) -> int | None:
@@ -23,7 +23,7 @@ def instant(text: str | None) -> int | None:
 
 def since_epoch(us: int) -> int:
     """`us` itself; raises `BadFrame` if no date stands for it."""
-    if not 0 <= us <= _LAST:
+    if not 0 <= us <= LAST_US:
         raise BadFrame("time is outside the years 1970 to 9999")
     return us
 

@@ -160,10 +160,6 @@ class _Answer(msgspec.Struct, gc=False):
     event_ticker: str | None = None
 
 
-class _Candles(msgspec.Struct, gc=False):
-    candlesticks: msgspec.Raw = _NOTHING
-
-
 class _TickerBook(msgspec.Struct, gc=False):
     ticker: str
     orderbook_fp: RestBook
@@ -176,8 +172,7 @@ _SERIES: Final = msgspec.json.Decoder(RestSeries)
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TRADE: Final = msgspec.json.Decoder(RestTrade)
 _BOOK: Final = msgspec.json.Decoder(_TickerBook)
-_CANDLES: Final = msgspec.json.Decoder(_Candles)
-_BY_TICKER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _STATUS: Final = {
     "initialized": MarketStatus.INITIALIZED,
@@ -239,14 +234,14 @@ class Catalogue:
         )
         if all(items is None for items, _ in groups):
             return self._by_ticker(raw)
-        if found.markets and _has_candles(found.markets[0]):
+        if found.markets and _has_key(found.markets[0], "candlesticks"):
             return [ignored("rest:candlesticks") for _ in found.markets]
         return [self._each(bytes(item), read) for items, read in groups for item in items or ()]
 
     def _by_ticker(self, raw: bytes) -> list[Message]:
         """Recorders keep polls as an object of ticker to market."""
-        items = _BY_TICKER.decode(raw)
-        if not items or any(bytes(item)[:1] != b"{" for item in items.values()):
+        items = _OBJECT.decode(raw)
+        if not any(_has_key(item, "ticker") for item in items.values()):
             return [ignored("rest:unknown_answer")]
         return [self._each(bytes(item), self._market) for item in items.values()]
 
@@ -326,7 +321,7 @@ class Catalogue:
 
 def title(question: str | None, answer: str | None) -> str | None:
     """What the market asks, with its leg where the question does not name it."""
-    if not question or not answer or answer.lower() in question.lower():
+    if not question or not answer or answer.lower() == "yes" or answer.lower() in question.lower():
         return question or answer or None
     return f"{question} · {answer}"
 
@@ -364,10 +359,11 @@ def _several(found: msgspec.Raw) -> list[msgspec.Raw] | None:
     return _LIST.decode(found) if bytes(found)[:1] == b"[" else [found]
 
 
-def _has_candles(raw: msgspec.Raw) -> bool:
+def _has_key(raw: msgspec.Raw, key: str) -> bool:
+    """Whether it is an object with that key."""
     try:
-        return bool(bytes(_CANDLES.decode(raw).candlesticks))
-    except msgspec.DecodeError:
+        return key in _OBJECT.decode(raw)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
 
 

@@ -155,7 +155,7 @@ _KINDS: Final = frozenset(
 
 
 class _Kind(msgspec.Struct, gc=False):
-    event_type: object = None
+    event_type: str | None = None
 
 
 _KIND: Final = msgspec.json.Decoder(_Kind)
@@ -513,7 +513,7 @@ def _unfit(raw: bytes, exc: Exception) -> Message:
     """A known kind in an unknown form is dead; an unknown kind is ignored and counted by its name."""
     try:
         kind = _KIND.decode(raw).event_type
-    except msgspec.DecodeError as bad:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as bad:
         return dead(plain(bad), raw)
     if kind in _KINDS:
         return dead(plain(exc), raw)

@@ -76,7 +76,15 @@ def test_what_is_no_window_is_refused(text):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-1, "in the future"), (0, "0 s"), (59, "59 s"), (60, "1 min"), (3_599, "59 min"), (3_600, "1 h"), (200_000, "2 d")],
+    [
+        (-1, "in the future"),
+        (0, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3_599, "59 min"),
+        (3_600, "1 h"),
+        (200_000, "2 d"),
+    ],
 )
 def test_ages_are_said_as_people_say_them(seconds, words):
     """An age is one whole number and one unit, rounded down."""

@@ -45,7 +45,9 @@ def test_paths_stay_below_the_root(part):
     assert not any(piece.startswith(".") for piece in part.path.parts)
 
 
-HOSTILE = ["", ".", "..", "a/b", "../x", "a\\b", "A", "ä", "a b", "a\n", "a\x00", "-a", ".a", "=a", "a=b", "%2e", "$(x)", "*"]
+HOSTILE = [
+    "", ".", "..", "a/b", "../x", "a\\b", "A", "ä", "a b", "a\n", "\x00", "-a", ".a", "=a", "a=b", "%2e", "$(x)", "*",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -1,0 +1,181 @@
+"""Whatever comes in, every message is accounted for and every row may stand in the lake."""
+
+import json
+import os
+from random import Random
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.collector.pipeline import SEGMENT_BYTES, Segment
+from flows.venues.base import Outcome, Wire
+from lake.clock import HOUR_US
+from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
+from tests.flows.feed import START, Feed, frame
+from tests.flows.fuzz import mutated
+
+WIRES = list(Wire)
+FRAMES = 400 if os.environ.get("MOVERS_PROFILE") != "soak" else 20_000  # a wire: 2,000 in all
+
+
+def require_sound(run: Feed, payloads: list[bytes]) -> None:
+    """What holds for any feed that has finished."""
+    counts = run.pipeline.counts
+    assert counts.frames == len(payloads)
+    assert counts.bytes == sum(map(len, payloads))
+    assert counts.messages == sum(counts.outcomes[outcome] for outcome in Outcome)
+    assert counts.ignored.total() == counts.outcomes[Outcome.IGNORED]
+    assert counts.dead.total() == counts.outcomes[Outcome.DEAD] == len(run.rows(DEAD_LETTERS))
+    health = run.table(FEED_HEALTH)
+    assert health["frames"].sum() == counts.frames
+    for outcome in Outcome:
+        assert health[outcome.value].sum() == counts.outcomes[outcome]
+    assert health.filter(pl.sum_horizontal("applied", "ignored", "duplicate", "dead") != pl.col("messages")).is_empty()
+    for name, made in counts.rows.items():
+        table = TABLES[name]
+        rows = run.table(table)  # as the lake would store them, so a value that no column holds fails here
+        assert rows.height == made
+        if table is not GAPS:
+            assert not rows.select(table.key).is_duplicated().any(), name
+    quotes, trades = run.table(QUOTES), run.table(TRADES)
+    for price in (quotes["bid"], quotes["ask"], trades["price"]):
+        assert price.drop_nulls().is_between(0, 1).all()
+    assert (quotes["bid"] < quotes["ask"]).drop_nulls().all()
+    assert (trades["size"] >= 0).all()
+    assert (pl.concat([quotes["bid_size"], quotes["ask_size"]]).drop_nulls() >= 0).all()
+    assert quotes.filter(pl.col("bid").is_null() & pl.col("bid_size").is_not_null()).is_empty()
+    for letter in run.rows(DEAD_LETTERS):
+        assert letter["frame"] in payloads[letter["seq"] % 2**40]
+    numbers = [segment.first_seq for segment in run.sealed]
+    assert numbers == sorted(numbers)
+    assert sum(segment.frames for segment in run.sealed) == len(payloads)
+
+
+@pytest.mark.parametrize("wire", WIRES)
+def test_mutated_frames(wire):
+    """Conservation: messages = applied + ignored + duplicate + dead for mutated frames of every wire, without an error."""
+    payloads = mutated(wire, Random(f"{wire}-1"), FRAMES)
+    run = Feed(wire).send(*payloads, step=0.3).finish()
+    require_sound(run, payloads)
+    assert run.pipeline.counts.outcomes[Outcome.DEAD] > FRAMES / 50
+    assert run.pipeline.counts.outcomes[Outcome.APPLIED] > FRAMES / 10
+
+
+@given(st.lists(st.tuples(st.sampled_from(WIRES), st.binary(max_size=60) | st.from_regex(rb'\A[\[{][^\x00]{0,40}[\]}]\Z')), max_size=20))
+def test_any_bytes(frames):
+    """Any bytes on any wire are accounted for, without an error."""
+    run = Feed(Wire.KALSHI_SOCKET)
+    for wire, payload in frames:
+        run.send(payload, wire=wire, connection=wire.value)
+    require_sound(run.finish(), [payload for _, payload in frames])
+
+
+@given(st.integers(0, 2**32), st.sampled_from(WIRES))
+def test_any_seed(seed, wire):
+    """Short sessions of mutated frames over a reconnect: the law holds for each of them."""
+    random = Random(seed)
+    payloads = mutated(wire, random, 8)
+    run = Feed(wire).send(*payloads[:4]).opened().send(*payloads[4:]).finish()
+    require_sound(run, payloads)
+
+
+def test_messages_are_those_of_the_document():
+    """A socket frame that is a JSON array holds as many messages as elements; any other document holds one."""
+    for payload in mutated(Wire.POLYMARKET_SOCKET, Random(3), 300):
+        try:
+            document = json.loads(payload.decode(), parse_constant=lambda _: 1 / 0)
+        except (ValueError, ZeroDivisionError):
+            continue
+        run = Feed(Wire.POLYMARKET_SOCKET).send(payload).finish()
+        assert run.pipeline.counts.messages == (len(document) if isinstance(document, list) else 1)
+
+
+def test_dead_letters_keep_bytes_and_place():
+    """The broken element of an array is kept alone, with its place."""
+    run = Feed(Wire.POLYMARKET_SOCKET).named("polymarket/array")
+    letter = run.rows(DEAD_LETTERS)[0]
+    assert letter["element"] == 1
+    assert json.loads(letter["frame"])["bids"] == "none"
+    assert "array" in letter["reason"]
+
+
+def test_one_row_a_frame_and_market():
+    """A frame that changes a top twice makes one row, of the state after the whole frame."""
+    best = json.loads(frame("polymarket/best_bid_ask"))
+    run = Feed(Wire.POLYMARKET_SOCKET).named("polymarket/new_market")
+    run.send([best | {"best_bid": bid} for bid in ("0.40", "0.45", "0.50")])
+    assert run.tops(QUOTES) == [(0.50, 0.53, None, None)]
+
+
+def test_rows_of_a_frame_share_its_seq():
+    """All rows of a frame carry its seq: the epoch in the high bits, the frame's number in the low ones."""
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/ok_list", "kalshi/ticker")
+    for table in (QUOTES, MARKETS):
+        assert run.table(table)["seq"].to_list() == [(7 << 40) + 1]
+
+
+def test_health_of_a_minute():
+    """Each connection and minute has one row: what came in, what became of it, and how late."""
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/ticker", "kalshi/error", at=1).named("kalshi/ticker", at=61)
+    run.named("kalshi/ticker", connection="d", at=62).opened(at=63).named("kalshi/ticker", at=64).finish()
+    rows = run.table(FEED_HEALTH).sort("connection", "minute").to_dicts()
+    assert [(row["connection"], row["frames"], row["ignored"], row["reconnects"]) for row in rows] == [
+        ("c", 2, 1, 0), ("c", 2, 0, 1), ("d", 1, 0, 0),
+    ]  # fmt: skip
+    assert rows[0]["lag_p50_ms"] == 750.0
+    assert json.loads(rows[0]["ignored_kinds"]) == {"error": 1}
+
+
+# --- segments ------------------------------------------------------------------------------------
+
+
+def starts(*times: float, size: int = 10) -> list[float]:
+    """The first frame's second of each segment of frames at these seconds."""
+    run = Feed(Wire.POLYMARKET_SOCKET)
+    for at in times:
+        run.send(b" " * size, at=at)
+    run.finish()
+    return [(segment.first_received - START) / 1e6 for segment in run.sealed]
+
+
+def test_segment_closes_at_sixty_seconds():
+    """The frame that comes 60 s after a segment's first one begins the next."""
+    assert starts(0, 59.999, 60, 119, 120.5) == [0, 60, 120.5]
+
+
+def test_segment_closes_at_the_hour():
+    """A UTC hour's edge ends a segment, however young."""
+    edge = (HOUR_US - START % HOUR_US) / 1e6
+    assert starts(edge - 1, edge - 0.001, edge, edge + 1) == [edge - 1, edge]
+
+
+def test_large_segment_closes_once_it_is_ten_seconds_old():
+    """At 16 MiB a segment ends, but not before it is 10 s old."""
+    assert starts(0, 1, 9.9, 10, 11, size=SEGMENT_BYTES) == [0, 10]
+    assert starts(0, 10, 20, size=SEGMENT_BYTES // 2 - 1) == [0]
+
+
+def test_ranges_are_contiguous():
+    """Segments hold each frame once, in order, without a hole."""
+    run = Feed(Wire.POLYMARKET_SOCKET).send(*[b"PONG"] * 500, step=0.7).finish()
+    first, *rest = run.sealed
+    assert first.first_seq == 7 << 40
+    last = first
+    for segment in rest:
+        assert segment.first_seq == last.last_seq + 1
+        last = segment
+    assert last.last_seq == (7 << 40) + 499
+    assert all(segment.last_seq - segment.first_seq + 1 == segment.frames for segment in run.sealed)
+
+
+def test_feed_without_a_frame():
+    """A feed that ends before its first frame seals nothing."""
+    assert Feed(Wire.POLYMARKET_SOCKET).finish().sealed == []
+
+
+def test_clock_that_steps_back():
+    """A received time before the segment's first one stays in that segment."""
+    assert not Segment(1, START, 1).is_over(START - 1)
+    assert len(starts(100, 50, 99)) == 1

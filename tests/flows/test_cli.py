@@ -1,0 +1,176 @@
+"""The command line as a user meets it: one clear line for what is wrong, nothing half-written, exit codes."""
+
+import gzip
+import sys
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+
+from flows import cli
+
+SESSION = Path(__file__).parents[1] / "frames" / "session"
+
+
+@pytest.fixture
+def movers(monkeypatch, tmp_path, capsys):
+    """Run `movers` in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["movers", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return (stop.value.code or 0, *capsys.readouterr())  # type: ignore[return-value]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory) -> Path:
+    """A lake with the project's own session, made by the command itself."""
+    root = tmp_path_factory.mktemp("lake")
+    argv, sys.argv = sys.argv, ["movers", "replay", str(SESSION), "--lake", str(root)]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        sys.argv = argv
+    assert stop.value.code in (0, None)
+    return root
+
+
+def test_demo_shows_movers_without_any_setting(movers, tmp_path):
+    """A stranger's first command replays the project's own session into data/replay and ends with movers."""
+    code, out, _ = movers("demo")
+    assert code == 0
+    assert "Every message accounted for" in out
+    assert "Meridian Strait" in out
+    assert "30.0% → 42.0%" in out
+    assert (tmp_path / "data" / "replay" / "_lake.json").exists()
+
+
+def test_second_replay_adds_nothing(movers, lake):
+    """The same recording again leaves every file as it was."""
+    before = {path: path.stat().st_mtime_ns for path in lake.glob("quotes/**/*.parquet")}
+    code, _, _ = movers("replay", str(SESSION), "--lake", str(lake))
+    assert code == 0
+    assert before == {path: path.stat().st_mtime_ns for path in lake.glob("quotes/**/*.parquet")}
+
+
+def test_query_formats(movers, lake, tmp_path):
+    """A table on the terminal, CSV on standard output, Parquet in a file: the same rows."""
+    ask = "SELECT market_id, status FROM markets ORDER BY market_id"
+    code, out, _ = movers("query", ask, "--lake", str(lake))
+    assert code == 0
+    assert "rows" in out
+    code, text, _ = movers("query", ask, "--lake", str(lake), "--format", "csv")
+    assert code == 0
+    file = tmp_path / "markets.parquet"
+    code, _, said = movers("query", ask, "--lake", str(lake), "--format", "parquet", "--out", str(file))
+    assert code == 0
+    assert "markets.parquet" in said
+    assert pl.read_parquet(file).rows() == pl.read_csv(text.encode()).rows()
+
+
+def test_query_without_sql_lists_what_there_is(movers, lake):
+    """Tables and the original's views, with what their rows mean."""
+    code, out, _ = movers("query", "--lake", str(lake))
+    assert code == 0
+    assert {"quotes", "markets_history", "ohlc_1m", "movers_cache", "volume_spikes", "watchlist"} <= set(out.split())
+
+
+def test_lake_reads_alike_without_our_code(lake):
+    """Plain Polars, DuckDB and pyarrow over a glob count the same rows in every table."""
+    import pyarrow.dataset as dataset
+
+    tables = sorted(path.name for path in lake.iterdir() if path.is_dir() and not path.name.startswith("_"))
+    assert {"quotes", "trades", "bars", "movers", "gaps", "feed_health"} <= set(tables)
+    for table in tables:
+        glob = f"{lake}/{table}/**/*.parquet"
+        polars = pl.scan_parquet(glob, hive_partitioning=True).select(pl.len()).collect().item()
+        duck = duckdb.sql(f"SELECT count(*) FROM read_parquet('{glob}', hive_partitioning=true)").fetchall()[0][0]
+        assert polars == duck == dataset.dataset(str(lake / table), partitioning="hive").count_rows()
+
+
+def test_top_at_an_instant(movers, lake):
+    """Any window at any recorded instant, and an empty list that says so."""
+    code, out, _ = movers("top", "--lake", str(lake), "--window", "1h", "--as-of", "2026-09-21T15:54:00Z")
+    assert code == 0
+    assert "Meridian" in out
+    code, out, _ = movers("top", "--lake", str(lake), "--window", "5m", "--as-of", "2026-09-21T10:00:00Z")
+    assert code == 0
+    assert "Nothing above the floor" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["replay", "absent.jsonl"], ["absent.jsonl", "give a recording's path"]),
+        (["replay", "{session}", "--speed", "fast"], ["--speed fast", "max"]),
+        (["replay", "{session}", "--lake", "{file}/lake"], ["lake", "folder that can be written"]),
+        (["replay", "{session}", "--lake", "/proc/lake"], ["/proc/lake", "folder that can be written"]),
+        (["query", "SELECT 1"], ["data/simulated", "there is none"]),
+        (["query", "SELEC 1", "--lake", "{lake}"], ["query:"]),
+        (["query", "SELECT * FROM nope", "--lake", "{lake}"], ["nope", "quotes"]),
+        (["query", "DROP TABLE quotes", "--lake", "{lake}"], ["DROP", "SELECT"]),
+        (["query", "SELECT 1", "--lake", "{lake}", "--format", "xlsx"], ["xlsx", "csv"]),
+        (["query", "SELECT 1", "--lake", "{lake}", "--mode", "live"], ["replay", "live"]),
+        (["top", "--window", "1y", "--lake", "{lake}"], ["1y", "15m"]),
+        (["top", "--score", "best", "--lake", "{lake}"], ["best", "classic"]),
+        (["top", "--venue", "nyse", "--lake", "{lake}"], ["nyse", "kalshi"]),
+        (["top", "--as-of", "noon", "--lake", "{lake}"], ["noon", "2026-05-15"]),
+    ],
+)
+def test_bad_input_is_one_clear_line(movers, lake, tmp_path, arguments, names):
+    """The name, what was found and what to do; exit code 2, no traceback."""
+    file = tmp_path / "file"
+    file.write_text("x")
+    places = {"session": SESSION, "lake": lake, "file": file}
+    code, _, said = movers(*(argument.format(**places) for argument in arguments))
+    assert code == 2
+    assert "Traceback" not in said
+    assert len(said.strip().splitlines()) == 1
+    assert all(name in said for name in names)
+
+
+def test_unknown_mode_is_refused_by_name(movers, monkeypatch):
+    """A wrong setting is named with what it may be."""
+    monkeypatch.setenv("COLLECTOR_MODE", "lvie")
+    code, _, said = movers("query", "SELECT 1")
+    assert code == 2
+    assert "COLLECTOR_MODE='lvie'" in said
+    assert "'live'" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_damaged_recording_leaves_no_rows(movers, tmp_path):
+    """Half a file is refused before a row is written."""
+    whole = (SESSION / "kalshi.jsonl.gz").read_bytes()
+    half = tmp_path / "half.jsonl.gz"
+    half.write_bytes(whole[: len(whole) // 2])
+    code, _, said = movers("replay", str(half))
+    assert code == 2
+    assert "half.jsonl.gz" in said
+    assert not list((tmp_path / "data").rglob("*.parquet"))
+
+
+def test_last_line_cut_off_is_a_damaged_recording(movers, tmp_path):
+    """A recorder that died while writing leaves half a line, which is no frame."""
+    text = gzip.decompress((SESSION / "kalshi.jsonl.gz").read_bytes())
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes(text[:200_000])
+    code, _, said = movers("replay", str(cut))
+    assert code == 2
+    assert "cut.jsonl, line" in said
+    assert not list((tmp_path / "data").rglob("*.parquet"))
+
+
+def test_missing_lake_names_those_that_are_there(movers):
+    """Whoever replayed and then queries the default lake is told where the rows are."""
+    assert movers("demo")[0] == 0
+    code, _, said = movers("query", "SELECT 1")
+    assert code == 2
+    assert "--mode replay" in said
