@@ -163,4 +163,5 @@ def _gist(exc: duckdb.Error) -> str:
     unknown = _UNKNOWN.search(text)
     if unknown:
         return f"query: there is no table {unknown[1]}; there are {', '.join(sorted(NAMES))}"
-    return "query: " + " ".join(text.split("\n\n")[0].split())
+    hint = "; a query reaches nothing but the lake's tables" if isinstance(exc, duckdb.PermissionException) else ""
+    return "query: " + " ".join(text.split("\n\n")[0].split()) + hint

@@ -219,7 +219,7 @@ def _read_capture_file(path: Path) -> Iterator[Item]:
 
 def _read_book_polls(path: Path) -> Iterator[Item]:
     """REST order books, one poll a line."""
-    for place, row in enumerate(_lines(path, json.loads)):
+    for place, row in enumerate(_by_time(path)):
         answer = {"ticker": row["ticker"], "orderbook_fp": row["raw_orderbook"]}
         payload = json.dumps(answer, separators=(",", ":")).encode()
         yield Item(to_us(parse_time(row["captured_at"])), place, f"rest:{row['ticker']}", Wire.KALSHI_REST, payload)
@@ -227,7 +227,7 @@ def _read_book_polls(path: Path) -> Iterator[Item]:
 
 def _read_pairs(path: Path) -> Iterator[Item]:
     """Best prices of the same question on both venues, one poll a line."""
-    for place, row in enumerate(_lines(path, json.loads)):
+    for place, row in enumerate(_by_time(path)):
         received, ours, theirs = to_us(parse_time(row["captured_at"])), row["kalshi"], row["polymarket"]
         title = f"{row.get('round', '')}: {row.get('team', '')}"
         kalshi = {
@@ -377,6 +377,11 @@ def _lines(path: Path, decode: Callable[[bytes], Any]) -> Iterator[Any]:
                     exc.add_note(f"{path}, line {number}")
                     raise
                 yield value
+
+
+def _by_time(path: Path) -> list[Any]:
+    """The lines of a tape of polls in order of receipt: several pollers may have written to it."""
+    return sorted(_lines(path, json.loads), key=lambda row: parse_time(row["captured_at"]))
 
 
 def _document(path: Path) -> Any:

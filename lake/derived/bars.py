@@ -5,17 +5,14 @@ Coverage counts what was held as well, so a bar with one quote in a quiet market
 """
 
 from datetime import datetime
-from typing import Final
 
 import polars as pl
 
 from lake.clock import SECOND_US
+from lake.derived.exact import decimal, share, whole
 from lake.derived.prices import distinct_trades, moment
 from lake.schema import BAR_INTERVALS, BARS, TIME
 from lake.vocab import TakerSide
-
-MICRO: Final = 1_000_000
-"""Sizes and dollars are summed in whole millionths: the sum is exact, whatever the order of the rows."""
 
 
 def bars(
@@ -33,19 +30,27 @@ def bars(
     held and not as ticks. `until` is the instant up to which rows are in: what lies after it is not covered; None =
     every bar is complete. Block trades count in the volumes. Raises KeyError on another width.
     """
-    width = BAR_INTERVALS[every] * SECOND_US
-    ticks = prices.pipe(_by_bar, width, until).filter(_is_between("bar_start", start, end)).pipe(_ohlc, width)
-    volumes = distinct_trades(trades).pipe(_volumes, width)
+    volumes = distinct_trades(trades).pipe(_volumes, BAR_INTERVALS[every] * SECOND_US)
     return (
-        ticks.join(volumes, on=["market_key", "bar_start"], how="left", maintain_order="left")
+        ohlc(prices, every, start, end, until)
+        .join(volumes, on=["market_key", "bar_start"], how="left")
+        .sort("market_key", "bar_start")
         .with_columns(pl.col("volume_contracts", "notional_usd", "buy_notional_usd", "trades").fill_null(0))
         .select(*BARS.columns, interval=pl.lit(every))
     )
 
 
-def whole(value: pl.Expr) -> pl.Expr:
-    """`value` in whole millionths."""
-    return (value * MICRO).round().cast(pl.Int64)
+def ohlc(
+    prices: pl.LazyFrame,
+    every: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    until: datetime | None = None,
+) -> pl.LazyFrame:
+    """`bars` without volumes: what the prices alone say."""
+    width = BAR_INTERVALS[every] * SECOND_US
+    rows = prices.pipe(_by_bar, width, until).filter(_is_between("bar_start", start, end))
+    return rows.pipe(_aggregated, width)
 
 
 def _bar_start(width: int) -> pl.Expr:
@@ -80,8 +85,8 @@ def _by_bar(prices: pl.LazyFrame, width: int, until: datetime | None) -> pl.Lazy
     )
 
 
-def _ohlc(rows: pl.LazyFrame, width: int) -> pl.LazyFrame:
-    """Rows of `_by_bar` as bars, without volumes. The sorted id lets Polars cut groups instead of hashing keys."""
+def _aggregated(rows: pl.LazyFrame, width: int) -> pl.LazyFrame:
+    """Rows of `_by_bar` as bars. The sorted id lets Polars cut groups instead of hashing keys."""
     at_tick = [pl.when("is_tick").then(name).alias(name) for name in ("price", "bid", "ask")]
     bar = rows.with_columns(at_tick).set_sorted("bar_id").group_by("bar_id", maintain_order=True)
     found = bar.agg(
@@ -90,10 +95,10 @@ def _ohlc(rows: pl.LazyFrame, width: int) -> pl.LazyFrame:
         *_parts("bid", "bid_"),
         *_parts("ask", "ask_"),
         ticks=pl.col("is_tick").sum().cast(pl.Int64),
-        coverage=pl.col("covered").sum() / width,
-        is_backfilled=pl.lit(False),
+        covered=pl.col("covered").sum(),
     )
-    return found.filter(pl.col("ticks") > 0)
+    ticked = found.filter(pl.col("ticks") > 0)
+    return ticked.with_columns(coverage=share(pl.col("covered"), width), is_backfilled=pl.lit(False))
 
 
 def _parts(name: str, prefix: str) -> list[pl.Expr]:
@@ -112,8 +117,8 @@ def _volumes(trades: pl.LazyFrame, width: int) -> pl.LazyFrame:
     """What was traded by market and `bar_start`: contracts, USD, USD of takers who bought, trades."""
     notional = whole(pl.col("price") * pl.col("size"))
     return trades.group_by("market_key", _bar_start(width)).agg(
-        volume_contracts=whole(pl.col("size")).sum() / MICRO,
-        notional_usd=notional.sum() / MICRO,
-        buy_notional_usd=notional.filter(pl.col("taker_side") == TakerSide.BUY).sum() / MICRO,
+        volume_contracts=decimal(whole(pl.col("size")).sum()),
+        notional_usd=decimal(notional.sum()),
+        buy_notional_usd=decimal(notional.filter(pl.col("taker_side") == TakerSide.BUY).sum()),
         trades=pl.len().cast(pl.Int64),
     )

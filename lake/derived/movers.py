@@ -11,7 +11,7 @@ from typing import Final
 
 import polars as pl
 
-from lake.derived.bars import MICRO, whole
+from lake.derived.exact import decimal, share, whole
 from lake.derived.prices import distinct_trades, holds, market_venues, moment, reference
 from lake.derived.scores import scored
 from lake.derived.slices import DAY, WINDOWS, Slices, Span, needs, slices
@@ -181,11 +181,11 @@ def _watched(held: pl.DataFrame, spans: Mapping[str, Slices], as_of: datetime) -
     """By market: the covered share of each window, and the share of the last day with a live feed."""
     has_price = pl.col("price").is_not_null()
     shares = [
-        (pl.when(has_price).then(_within(span.whole)).sum() / _length(span.whole)).alias(f"{name}/coverage")
+        share(pl.when(has_price).then(_within(span.whole)).sum(), _length(span.whole)).alias(f"{name}/coverage")
         for name, span in spans.items()
     ]
     day = Span(as_of - DAY, as_of)
-    watched = pl.when("is_live").then(_within(day)).sum() / _length(day)
+    watched = share(pl.when("is_live").then(_within(day)).sum(), _length(day))
     return held.lazy().group_by("market_key").agg(*shares, watched=watched)
 
 
@@ -197,8 +197,8 @@ def _tape(trades: pl.LazyFrame, spans: Mapping[str, Slices], as_of: datetime) ->
     for name, span in spans.items():
         is_in = pl.col("event_time") > moment(span.whole.start)
         counted.append(is_in.sum().cast(pl.Int64).alias(f"{name}/trades"))
-        counted.append((dollars.filter(is_in).sum() / MICRO).alias(f"{name}/notional"))
-    day = dollars.filter(pl.col("event_time") > moment(as_of - DAY)).sum() / MICRO
+        counted.append(decimal(dollars.filter(is_in).sum()).alias(f"{name}/notional"))
+    day = decimal(dollars.filter(pl.col("event_time") > moment(as_of - DAY)).sum())
     return distinct_trades(recent).group_by("market_key").agg(*counted, day_notional=day)
 
 

@@ -48,7 +48,9 @@ def kal(ticker: str = TICKER) -> int:
 class Feed:
     """A pipeline, the segments that it sealed, and a clock that moves by a second a frame."""
 
-    def __init__(self, wire: Wire, *, poll_every: dict[str, int] | None = None, use_yes_price: bool | None = None) -> None:
+    def __init__(
+        self, wire: Wire, *, poll_every: dict[str, int] | None = None, use_yes_price: bool | None = None
+    ) -> None:
         self.wire = wire
         self.now = START
         self.sealed: list[Segment] = []
@@ -59,7 +61,12 @@ class Feed:
         self._number = 0
 
     def send(
-        self, *payloads: Any, at: float | None = None, step: float = 1.0, connection: str = "c", wire: Wire | None = None
+        self,
+        *payloads: Any,
+        at: float | None = None,
+        step: float = 1.0,
+        connection: str = "c",
+        wire: Wire | None = None,
     ) -> "Feed":
         """Take frames: bytes, or what becomes JSON. `at` is seconds after `START`, else `step` after the last."""
         for payload in payloads:
@@ -87,12 +94,7 @@ class Feed:
         """All rows of a table so far, in the order in which they were made, as the lake would hold them."""
         open_segment = self.pipeline._segment
         segments = [*self.sealed, *([open_segment] if open_segment else [])]
-        frames = [
-            table.frame(rows)
-            for segment in segments
-            for (of, _), rows in segment.rows.items()
-            if of is table
-        ]
+        frames = [table.frame(rows) for segment in segments for (of, _), rows in segment.rows.items() if of is table]
         return pl.concat([table.frame([]), *frames])
 
     def rows(self, table: Table) -> list[dict[str, Any]]:

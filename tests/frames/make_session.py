@@ -214,7 +214,7 @@ class Market:
             self.change([(True, bid, 0)])
 
     def trade(self, second: int) -> None:
-        """A taker hits the best bid or lifts the best ask, where the price is going, else by turns; a wide book's buy."""
+        """A taker hits the best bid or lifts the best ask, as the price goes; in a wide book takers only buy."""
         (bid, ask), wanted = self.book.best, self.book.wanted(second)
         if not self.book.bids or not self.book.asks:
             return
@@ -251,14 +251,21 @@ class PolymarketMarket(Market):
         plan, n = self.plan, self.number
         self.native = f"0x{n + 1:02x}{'5a3c' * 15}{n + 1:02x}"
         self.tokens = tuple(f"{n + 1}{side}{'314159265358979' * 5}" for side in (1, 2))
-        event = {"id": f"{88_000 + n}", "ticker": plan.ticker, "slug": plan.ticker, "title": plan.title, "description": ""}
+        event = {
+            "id": f"{88_000 + n}",
+            "ticker": plan.ticker,
+            "slug": plan.ticker,
+            "title": plan.title,
+            "description": "",
+        }
         self.session.send({
             "id": f"{880_000 + n}", "question": plan.title, "market": self.native, "condition_id": self.native,
             "slug": plan.ticker, "description": f"{plan.title} As told by the harbour office.",
             "assets_ids": self.tokens, "clob_token_ids": self.tokens, "outcomes": plan.outcomes, "event_message": event,
             "tags": [plan.topic, "Invented"], "active": True, "order_price_min_tick_size": "0.01",
             "group_item_title": "", "sports_market_type": "", "line": "", "game_start_time": "",
-            "taker_base_fee": "0", "fees_enabled": False, "timestamp": str(self.session.now), "event_type": "new_market",
+            "taker_base_fee": "0", "fees_enabled": False, "timestamp": str(self.session.now),
+            "event_type": "new_market",
         })  # fmt: skip
 
     def open(self) -> None:
@@ -324,7 +331,9 @@ class PolymarketMarket(Market):
         if token != self.tokens[0]:
             bids, asks = ({100 - at: size for at, size in side.items()} for side in (asks, bids))
         sides = {
-            name: [{"price": dollars(at, 2), "size": contracts(side[at])} for at in sorted(side, reverse=name == "asks")]
+            name: [
+                {"price": dollars(at, 2), "size": contracts(side[at])} for at in sorted(side, reverse=name == "asks")
+            ]
             for name, side in (("bids", bids), ("asks", asks))
         }
         frame = {"market": self.native, "asset_id": token, "timestamp": str(self.session.now)} | sides
@@ -387,9 +396,21 @@ class KalshiMarket(Market):
         self.due = self.number * 3
         plan, parts = self.plan, self.plan.ticker.split("-")
         event = "-".join(parts[:2])
-        title = {"event_ticker": event, "series_ticker": parts[0], "title": plan.title, "subtitle": "", "exchange_index": 0}
+        title = {
+            "event_ticker": event,
+            "series_ticker": parts[0],
+            "title": plan.title,
+            "subtitle": "",
+            "exchange_index": 0,
+        }
         self.session.tell("event_lifecycle", LIFE, title | {"collateral_return_type": "MECNET"})
-        names = {"name": "Yes", "title": plan.title, "yes_sub_title": "Yes", "no_sub_title": "Yes", "event_ticker": event}
+        names = {
+            "name": "Yes",
+            "title": plan.title,
+            "yes_sub_title": "Yes",
+            "no_sub_title": "Yes",
+            "event_ticker": event,
+        }
         rules = {"rules_primary": f"{plan.title} As told by the harbour office.", "rules_secondary": ""}
         grid = [{"start": "0.0000", "end": "1.0000", "step": "0.0100"}]
         times = {"open_ts": START // 1000 - 86_400, "close_ts": START // 1000 + 900_000}
@@ -417,7 +438,9 @@ class KalshiMarket(Market):
                 [dollars(100 - at, 4), f"{self.book.asks[at] / 100:.2f}"] for at in sorted(self.book.asks, reverse=True)
             ],
         }
-        self.session.tell("orderbook_snapshot", BOOK, {"market_ticker": self.plan.ticker, "market_id": self._id()} | sides)
+        self.session.tell(
+            "orderbook_snapshot", BOOK, {"market_ticker": self.plan.ticker, "market_id": self._id()} | sides
+        )
 
     def change(self, changes: list[tuple[bool, int, int]], *, is_lost: bool = False) -> None:
         for is_bid, at, size in changes:
@@ -437,12 +460,19 @@ class KalshiMarket(Market):
             side = {"taker_side": "no", "taker_outcome_side": "no", "taker_book_side": "ask"}
         prices = {"yes_price_dollars": dollars(at, 4), "no_price_dollars": dollars(100 - at, 4)}
         trade_id = f"{self.session.count:08x}-0000-4000-8000-{self.number:012d}"
-        self._told("trade", TRADE, {"trade_id": trade_id, "count_fp": f"{size / 100:.2f}", "is_block_trade": False} | prices | side)
+        self._told(
+            "trade",
+            TRADE,
+            {"trade_id": trade_id, "count_fp": f"{size / 100:.2f}", "is_block_trade": False} | prices | side,
+        )
 
     def ticker(self) -> None:
         (bid, ask), book = self.book.best, self.book
         quote = {"yes_bid_dollars": dollars(bid, 4), "yes_ask_dollars": dollars(ask, 4)}
-        quote |= {"yes_bid_size_fp": f"{book.bids.get(bid, 0) / 100:.2f}", "yes_ask_size_fp": f"{book.asks.get(ask, 0) / 100:.2f}"}
+        quote |= {
+            "yes_bid_size_fp": f"{book.bids.get(bid, 0) / 100:.2f}",
+            "yes_ask_size_fp": f"{book.asks.get(ask, 0) / 100:.2f}",
+        }
         held = {"volume_fp": f"{self.volume / 100:.2f}", "open_interest_fp": f"{self.volume / 200:.2f}"}
         self._told("ticker", TICKER, {"price_dollars": dollars(self.last, 4)} | quote | held)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from flows.venues.base import Outcome, Wire
 from lake.schema import GAPS, QUOTES
 from lake.vocab import Gap
-from tests.flows.feed import MARKET, YES, Feed, kal
+from tests.flows.feed import MARKET, YES, Feed
 from tests.flows.venues.test_polymarket import changed, level
 
 CENT = Decimal("0.01")

@@ -15,6 +15,7 @@ SOCKET, REST = Wire.KALSHI_SOCKET, Wire.KALSHI_REST
 
 def spans(run: Feed) -> list[tuple[str, float, float | None]]:
     """Reason, start and end of each gap, in seconds after the start of the recording."""
+
     def seconds(moment: Any) -> float | None:
         return None if moment is None else round(moment.timestamp() - 1_790_000_000, 3)
 
@@ -38,7 +39,9 @@ def test_first_opening_is_no_gap():
 
 def test_other_connections_stay():
     """What another connection keeps is not touched."""
-    run = Feed(SOCKET).send(body("snapshot"), at=10).send(body("snapshot", market_ticker=TICKER_2), connection="d", at=11)
+    run = (
+        Feed(SOCKET).send(body("snapshot"), at=10).send(body("snapshot", market_ticker=TICKER_2), connection="d", at=11)
+    )
     run.opened(connection="d", at=20).send(body("snapshot"), at=30)
     assert spans(run) == []
 
@@ -99,7 +102,7 @@ def test_late_poll_is_no_gap():
 
 
 def test_poll_holds_until_the_next_is_due():
-    """At the end of the feed a polled state holds until the next poll would have been due, and no longer than the feed."""
+    """A polled state holds until its next poll would have been due, and no longer than the feed."""
     run = poll(Feed(REST, poll_every=EVERY), 0)
     assert spans(poll(run, 30, ticker=TICKER_2).finish()) == [("feed_ended", 30.0, None)] * 2
     run = poll(Feed(REST, poll_every=EVERY), 0)

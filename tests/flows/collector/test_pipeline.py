@@ -55,7 +55,7 @@ def require_sound(run: Feed, payloads: list[bytes]) -> None:
 
 @pytest.mark.parametrize("wire", WIRES)
 def test_mutated_frames(wire):
-    """Conservation: messages = applied + ignored + duplicate + dead for mutated frames of every wire, without an error."""
+    """Mutated frames of every wire: messages = applied + ignored + duplicate + dead, without an error."""
     payloads = mutated(wire, Random(f"{wire}-1"), FRAMES)
     run = Feed(wire).send(*payloads, step=0.3).finish()
     require_sound(run, payloads)
@@ -63,7 +63,12 @@ def test_mutated_frames(wire):
     assert run.pipeline.counts.outcomes[Outcome.APPLIED] > FRAMES / 10
 
 
-@given(st.lists(st.tuples(st.sampled_from(WIRES), st.binary(max_size=60) | st.from_regex(rb'\A[\[{][^\x00]{0,40}[\]}]\Z')), max_size=20))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(WIRES), st.binary(max_size=60) | st.from_regex(rb"\A[\[{][^\x00]{0,40}[\]}]\Z")),
+        max_size=20,
+    )
+)
 def test_any_bytes(frames):
     """Any bytes on any wire are accounted for, without an error."""
     run = Feed(Wire.KALSHI_SOCKET)

@@ -67,7 +67,10 @@ def test_raw_frames(tmp_path):
 
 def test_envelopes(tmp_path):
     """Frames in envelopes anywhere in a document come in the order of their receipt."""
-    rows = [{"received_ms": MS + 5, "frame": value("kalshi/delta")}, {"received_ms": MS, "frame": value("kalshi/snapshot")}]
+    rows = [
+        {"received_ms": MS + 5, "frame": value("kalshi/delta")},
+        {"received_ms": MS, "frame": value("kalshi/snapshot")},
+    ]
     (tmp_path / "capture.json").write_text(json.dumps({"note": "x", "deep": {"frames": rows}}))
     found = items(tmp_path / "capture.json")
     assert [json.loads(item.payload)["type"] for item in found] == ["orderbook_snapshot", "orderbook_delta"]
@@ -79,10 +82,19 @@ def test_session_in_parts(tmp_path):
     folder = tmp_path / "session"
 
     def row(kind: str, at: int, number: int | None, payload: Any) -> dict[str, Any]:
-        return {"event_type": kind, "local_recv_ns": (START + at) * 1000, "sequence_number": number, "payload_json": payload}
+        return {
+            "event_type": kind,
+            "local_recv_ns": (START + at) * 1000,
+            "sequence_number": number,
+            "payload_json": payload,
+        }
 
     msg = {name: value(f"kalshi/{name}")["msg"] for name in ("snapshot", "delta", "ticker")}
-    lines(folder / "orderbook_delta.ndjson.gz", row("orderbook_delta", 3, 2, msg["delta"]), row("orderbook_delta", 9, 3, msg["delta"]))
+    lines(
+        folder / "orderbook_delta.ndjson.gz",
+        row("orderbook_delta", 3, 2, msg["delta"]),
+        row("orderbook_delta", 9, 3, msg["delta"]),
+    )
     lines(folder / "orderbook_snapshot.ndjson", row("orderbook_snapshot", 3, 1, msg["snapshot"]))
     lines(folder / "ticker.ndjson", row("ticker", 5, None, msg["ticker"]))
     lines(folder / "ws_connected.ndjson", row("ws_connected", 3, None, {}))
@@ -103,11 +115,22 @@ def test_polls_of_rest(tmp_path):
     lines(tmp_path / "b" / "20260921T141420Z_event.json.gz", page)
     survey = find(tmp_path / "b")[0][0].survey()
     assert (survey.frames, survey.first, survey.poll_every) == (2, START, {"rest": 60_000_000})
-    (tmp_path / "c.json").write_text(json.dumps({"_metadata": {"recorded_at": "2026-09-21T14:13:20Z"}, "response": page}))
+    (tmp_path / "c.json").write_text(
+        json.dumps({"_metadata": {"recorded_at": "2026-09-21T14:13:20Z"}, "response": page})
+    )
     assert json.loads(items(tmp_path / "c.json")[0].payload) == page
     book = value("kalshi/rest_orderbook")["orderbook_fp"]
     lines(tmp_path / "d.jsonl", {"captured_at": "2026-09-21T14:13:20Z", "ticker": TICKER, "raw_orderbook": book})
     assert items(tmp_path / "d.jsonl")[0].wire is Wire.KALSHI_REST
+
+
+def test_tape_of_several_pollers(tmp_path):
+    """Polls that were not written in order come in order, so none of them seems to be late."""
+    book = value("kalshi/rest_orderbook")["orderbook_fp"]
+    minutes = [10, 12, 11, 13]
+    rows = [{"captured_at": f"2026-09-21T14:{m}:00Z", "ticker": TICKER, "raw_orderbook": book} for m in minutes]
+    received = [item.received for item in items(lines(tmp_path / "tape.jsonl", *rows))]
+    assert received == sorted(received)
 
 
 def test_folder_of_recordings(tmp_path):
@@ -123,7 +146,7 @@ def test_folder_of_recordings(tmp_path):
 
 
 def test_copy_is_the_same_recording(tmp_path):
-    """The digest is of what was recorded: a copy under another name, or unpacked, is the same; one frame less is not."""
+    """The digest is of what was recorded: a copy under another name, or unpacked, has the same."""
     surveys = [
         find(payload_lines(tmp_path / name, *names))[0][0].survey()
         for name, names in (("a.jsonl", POLY), ("b.jsonl.gz", POLY), ("c.jsonl", POLY[:-1]))
@@ -189,7 +212,13 @@ def test_cut_off_gzip(tmp_path):
 @pytest.mark.parametrize("ms", [-1, 10**15, 10**30])
 def test_times_outside_the_calendar(tmp_path, ms):
     """A time of receipt that is no date is refused."""
-    refused(lines(tmp_path / "day.jsonl", {"receive_wall_ms": MS, "payload": "PONG"}, {"receive_wall_ms": ms, "payload": "PONG"}))
+    refused(
+        lines(
+            tmp_path / "day.jsonl",
+            {"receive_wall_ms": MS, "payload": "PONG"},
+            {"receive_wall_ms": ms, "payload": "PONG"},
+        )
+    )
 
 
 def test_unreadable_file(tmp_path):

@@ -75,7 +75,11 @@ def test_broken_off_and_repeated(tmp_path, monkeypatch, step, whole):
 
     lake, publish, calls = store(tmp_path / "lake"), Store.publish, [0]
     per_segment = [len(parts) for parts in _by_segment(expected).values()]
-    extra = {"before a segment": 0, "between a segment's files": 1, "before its line in segments": per_segment[whole] - 1}
+    extra = {
+        "before a segment": 0,
+        "between a segment's files": 1,
+        "before its line in segments": per_segment[whole] - 1,
+    }
     allowed = sum(per_segment[:whole]) + extra[step]
 
     def killed(self, part, frame):
@@ -209,7 +213,11 @@ def test_lake_holds_every_message(sessions):
     for name, report in reports.items():
         mine = health.filter(pl.col("venue") == name)
         assert report.counts.frames == len(make_session.SESSIONS[name]())
-        assert mine["messages"].sum() == report.counts.messages == mine.select("applied", "ignored", "duplicate", "dead").sum_horizontal().sum()
+        assert (
+            mine["messages"].sum()
+            == report.counts.messages
+            == mine.select("applied", "ignored", "duplicate", "dead").sum_horizontal().sum()
+        )
         assert report.counts.outcomes["dead"] == report.counts.outcomes["duplicate"] == 1
         assert report.counts.ignored["unknown:harbour_notice"] == 1
     assert lake.scan(DEAD_LETTERS).collect().height == 2
@@ -241,9 +249,18 @@ def test_what_the_sessions_show(sessions):
     lake, _ = sessions
     refresh_bars(lake)
     bars = lake.scan(BARS).filter(pl.col("interval") == "1d").collect()
-    names = lake.scan(MARKETS).sort("as_of", "seq").group_by("market_key").last().select("market_key", "title", "result").collect()
+    names = (
+        lake.scan(MARKETS)
+        .sort("as_of", "seq")
+        .group_by("market_key")
+        .last()
+        .select("market_key", "title", "result")
+        .collect()
+    )
     moves = bars.join(names, on="market_key").filter(pl.col("result").is_null())
-    moves = moves.with_columns(move=(pl.col("close") - pl.col("open")).abs()).sort("move", descending=True, nulls_last=True)
+    moves = moves.with_columns(move=(pl.col("close") - pl.col("open")).abs()).sort(
+        "move", descending=True, nulls_last=True
+    )
     assert moves["title"].to_list()[:2] == [make_session.POLYMARKET[0].title, make_session.KALSHI[0].title]
     assert moves["move"].to_list()[0] == pytest.approx(0.12)
     assert moves["move"].to_list()[1] == pytest.approx(0.09)

@@ -33,10 +33,25 @@ def session(path: Path, start: int, script: list[tuple[int, str, dict]]) -> Path
 
 DAY = 86_400
 PARTS = {
-    "a": (0, [(0, "snapshot", {}), (30, "trade", {"trade_id": "1"}), (90, "delta", {"delta_fp": "-75.50"}), (4_000, "trade", {"trade_id": "2"})]),
-    "b": (7_000, [(0, "snapshot", {}), (60, "delta", {"delta_fp": "-75.50"}), (61, "trade", {"trade_id": "3", "yes_price_dollars": "0.44"})]),
+    "a": (
+        0,
+        [
+            (0, "snapshot", {}),
+            (30, "trade", {"trade_id": "1"}),
+            (90, "delta", {"delta_fp": "-75.50"}),
+            (4_000, "trade", {"trade_id": "2"}),
+        ],
+    ),
+    "b": (
+        7_000,
+        [
+            (0, "snapshot", {}),
+            (60, "delta", {"delta_fp": "-75.50"}),
+            (61, "trade", {"trade_id": "3", "yes_price_dollars": "0.44"}),
+        ],
+    ),
     "c": (DAY, [(0, "trade", {"trade_id": "4"}), (5, "snapshot", {"market_ticker": "KXNEW"}), (600, "snapshot", {})]),
-}  # fmt: skip
+}
 
 
 def bars(lake: Store) -> pl.DataFrame:
@@ -56,6 +71,20 @@ def test_bars_as_recordings_come_in(tmp_path, order):
         refresh_bars(anew, anew=True)
         assert_frame_equal(bars(lake), bars(anew))
     assert bars(lake).height > 10
+
+
+@pytest.mark.parametrize("second", range(1_000, 1_100, 7))
+def test_bars_do_not_depend_on_company(tmp_path, second):
+    """A market's bars are the same to the last bit whether they are computed alone or beside another market's."""
+    script = [(0, "snapshot", {}), (second, "snapshot", {}), (second + 3_000, "trade", {})]
+    other = [(0, "snapshot", {"market_ticker": "KXNEW"}), (3_700, "trade", {"market_ticker": "KXNEW", "trade_id": "9"})]
+    alone, beside = (Store.create(tmp_path / name, Mode.REPLAY) for name in ("alone", "beside"))
+    for lake, parts in ((alone, [script]), (beside, [script, other])):
+        for number, part in enumerate(parts):
+            replay(find(session(tmp_path / f"{number}.jsonl", 17 * second, part))[0][0], lake)
+        refresh_bars(lake)
+    mine = bars(beside).filter(pl.col("market_key").is_in(bars(alone)["market_key"].unique().implode()))
+    assert_frame_equal(bars(alone), mine, check_exact=True)
 
 
 def test_nothing_new(tmp_path):

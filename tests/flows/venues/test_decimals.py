@@ -1,5 +1,6 @@
 """Decimals of venues as integers of 1e-6."""
 
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -10,7 +11,21 @@ from flows.venues.decimals import ONE, cents, price, quote, size, units
 from flows.venues.fields import instant, since_epoch
 from lake.errors import BadFrame
 
-WORTHLESS = ["", " ", "x", "0x1", "NaN", "Infinity", "-inf", "1,5", "0.5.5", "½", "1e9999999999", "-1e99999", "9" * 5000 + ".5"]
+WORTHLESS = [
+    "",
+    " ",
+    "x",
+    "0x1",
+    "NaN",
+    "Infinity",
+    "-inf",
+    "1,5",
+    "0.5.5",
+    "½",
+    "1e9999999999",
+    "-1e99999",
+    "9" * 5000 + ".5",
+]
 
 
 @given(st.integers(-(10**12) + 1, 10**12 - 1), st.integers(0, 999_999))
@@ -36,7 +51,11 @@ def test_forms_of_a_decimal(text, expected):
     assert units(text) == expected
 
 
-@pytest.mark.parametrize("text", [*WORTHLESS, None, True, 10**4299, 10**13, 1e308, float("nan"), float("inf")], ids=lambda odd: repr(odd)[:20])
+@pytest.mark.parametrize(
+    "text",
+    [*WORTHLESS, None, True, 10**4299, 10**13, 1e308, float("nan"), float("inf")],
+    ids=lambda odd: repr(odd)[:20],
+)
 def test_worthless_decimals_are_refused(text):
     """What is no finite decimal, or is beyond 10**12, raises `BadFrame` and no other error."""
     with pytest.raises(BadFrame):
@@ -52,10 +71,8 @@ def test_number_too_long_to_spell():
 @given(st.one_of(st.text(max_size=30), st.integers(), st.floats(), st.none()))
 def test_no_other_error(text):
     """Any text or number is a value or a `BadFrame`."""
-    try:
+    with suppress(BadFrame):
         assert abs(units(text)) <= 10**18
-    except BadFrame:
-        pass
 
 
 @pytest.mark.parametrize("text", ["-0.01", "1.000001", "55", "2", 1.5, "-1e-6"])
@@ -87,7 +104,10 @@ def test_cents_and_dollars_are_one_price():
             cents(odd)
 
 
-@pytest.mark.parametrize("text", ["yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-05:00", "1790000000"])
+@pytest.mark.parametrize(
+    "text",
+    ["yesterday", "2026-13-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-05:00", "1790000000"],
+)
 def test_unreadable_times(text):
     """A text that is no instant of the calendar raises `BadFrame` and no other error."""
     with pytest.raises(BadFrame):

@@ -21,7 +21,9 @@ def actions(name: str, of: type) -> list:
 
 def fields(**more: object) -> dict:
     """What is said of the market of `gamma_market` with these fields changed."""
-    return next(a.fields for a in parsed(value("polymarket/gamma_market") | more)[0].actions if isinstance(a, MarketUpdate))
+    return next(
+        a.fields for a in parsed(value("polymarket/gamma_market") | more)[0].actions if isinstance(a, MarketUpdate)
+    )
 
 
 def test_market():
@@ -98,7 +100,11 @@ def test_event_brings_its_markets():
     """An event is one row of events and its markets with its topic, each in the direction of its first outcome."""
     run = Feed(Wire.GAMMA).named("polymarket/gamma_event")
     event = run.rows(EVENTS)[0]
-    assert (event["event_id"], event["title"], event["mutually_exclusive"]) == ("polymarket:77001", "Harbour questions", True)
+    assert (event["event_id"], event["title"], event["mutually_exclusive"]) == (
+        "polymarket:77001",
+        "Harbour questions",
+        True,
+    )
     markets = {row["market_key"]: row for row in run.rows(MARKETS)}
     assert markets[poly(OTHER)]["outcomes"] == ["Over", "Under"]
     assert markets[poly(OTHER)]["outcome_token_ids"] == [OVER, UNDER]
@@ -126,7 +132,15 @@ def test_array_of_markets():
 
 
 @pytest.mark.parametrize(
-    "body", [{"error": "validation error"}, {"conditionId": 5}, {"id": 1, "conditionId": "0x1", "bestBid": "1.5"}, 17, "text", {}]
+    "body",
+    [
+        {"error": "validation error"},
+        {"conditionId": 5},
+        {"id": 1, "conditionId": "0x1", "bestBid": "1.5"},
+        17,
+        "text",
+        {},
+    ],
 )
 def test_answer_of_another_form_is_dead(body):
     """An error, or a market with fields of other types or outside their domain, is dead and not ignored."""

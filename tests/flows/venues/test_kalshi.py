@@ -116,7 +116,9 @@ def test_deltas_are_signed_changes():
     assert run.tops(QUOTES)[1:] == [(0.40, 0.42, 150.0, 70.0), (0.40, 0.45, 150.0, 30.0)]
 
 
-@pytest.mark.parametrize(("name", "top"), [("snapshot_one_side", (0.40, None, 150.0, None)), ("snapshot_empty", (None,) * 4)])
+@pytest.mark.parametrize(
+    ("name", "top"), [("snapshot_one_side", (0.40, None, 150.0, None)), ("snapshot_empty", (None,) * 4)]
+)
 def test_absent_side_is_empty(name, top):
     """A side whose key is absent is empty; the book is known all the same."""
     assert feed(name).tops(QUOTES) == [top]
@@ -124,7 +126,7 @@ def test_absent_side_is_empty(name, top):
 
 @pytest.mark.parametrize("flag", [None, True])
 def test_yes_scale_equals_default(flag):
-    """With `use_yes_price` the no side carries asks: read off the first snapshot, or told, the rows are those of default."""
+    """With `use_yes_price` the no side carries asks: seen or told, the rows are the default scale's."""
     default = feed("snapshot", "delta")
     scaled = feed("snapshot_yes_scale", "delta_yes_scale", use_yes_price=flag)
     assert default.tops(QUOTES) == scaled.tops(QUOTES) == [(0.40, 0.42, 150.0, 75.5), (0.40, 0.45, 150.0, 30.0)]
@@ -183,8 +185,10 @@ def test_unknown_kind_takes_its_number():
 @pytest.mark.parametrize("name", ["delta", "ok", "error_sequenced", "unsubscribed", "unknown_kind", "snapshot"])
 def test_hole_voids_every_book_of_the_sid(name):
     """A missing number, before whatever kind of frame it shows, voids all books of that sid and no other's."""
-    run = feed("snapshot").send(body("snapshot", seq=2, market_ticker=TICKER_2), body("snapshot", seq=1, sid=8, market_ticker="KXOTHER"))
-    run.send(body(name, seq=5, market_ticker="KXNEW") if name == "snapshot" else body(name, seq=5) | ({} if "msg" in value(f"kalshi/{name}") else {}))
+    run = feed("snapshot").send(
+        body("snapshot", seq=2, market_ticker=TICKER_2), body("snapshot", seq=1, sid=8, market_ticker="KXOTHER")
+    )
+    run.send(body(name, seq=5, **({"market_ticker": "KXNEW"} if name == "snapshot" else {})))
     run.send(body("delta", seq=6, delta_fp="1.00"), body("delta", seq=7, delta_fp="1.00", market_ticker=TICKER_2))
     for ticker in (TICKER, TICKER_2):
         assert len(run.tops(QUOTES, kal(ticker))) == 1
@@ -248,7 +252,11 @@ def test_life_of_a_market():
     assert [row["status"] for row in rows] == ["initialized", "active", "inactive", "inactive", "proposed", "resolved"]
     first, final = rows[0], rows[-1]
     assert first["title"] == "Will the Halcyon Bridge reopen before June?"
-    assert (first["event_id"], first["outcomes"], first["tick_size"]) == ("kalshi:KXHALCYON-27JAN", ["Yes", "No"], 0.001)
+    assert (first["event_id"], first["outcomes"], first["tick_size"]) == (
+        "kalshi:KXHALCYON-27JAN",
+        ["Yes", "No"],
+        0.001,
+    )
     assert first["close_time"].timestamp() == 1_800_000_000
     assert rows[3]["close_time"].timestamp() == 1_795_000_000
     assert final["result"] == "Yes"
@@ -264,14 +272,20 @@ def test_one_version_a_frame():
 
 def test_new_grid():
     """A changed price grid sets the finest step; a change of wording alone is applied and makes no row."""
-    rows = feed("lifecycle_created", "lifecycle_price_level_structure_updated", "lifecycle_metadata_updated").rows(MARKETS)
+    rows = feed("lifecycle_created", "lifecycle_price_level_structure_updated", "lifecycle_metadata_updated").rows(
+        MARKETS
+    )
     assert [row["tick_size"] for row in rows] == [0.001, 0.01]
 
 
 def test_event():
     """An event's announcement becomes a row of events."""
     row = feed("event_lifecycle").rows(EVENTS)[0]
-    assert (row["event_id"], row["series_id"], row["mutually_exclusive"]) == ("kalshi:KXHALCYON-27JAN", "kalshi:KXHALCYON", True)
+    assert (row["event_id"], row["series_id"], row["mutually_exclusive"]) == (
+        "kalshi:KXHALCYON-27JAN",
+        "kalshi:KXHALCYON",
+        True,
+    )
 
 
 def test_unknown_step_of_life():
@@ -289,8 +303,8 @@ def test_control_frames_are_applied(name):
 # --- frames that are not as they should be -------------------------------------------------------
 
 HOSTILE = [
-    b"", b"{", b"[]", b"[{}]", b"null", b"17", b"PONG", b"\xff", b"{}", b'{"type":null}', b'{"type":7}', b'{"type":"ticker"}',
-    b'{"type":"ticker","msg":{"market_ticker":"\xff"}}', b'{"type":"ok","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+    b"", b"{", b"[]", b"[{}]", b"null", b"17", b"PONG", b"\xff", b"{}", b'{"type":null}', b'{"type":7}',
+    b'{"type":"ticker"}', b'{"type":"ticker","msg":{"market_ticker":"\xff"}}', b'{"type":"ok","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     b'{"type":"ticker","msg":{"market_ticker":"","yes_bid_dollars":"0.1","yes_ask_dollars":"0.2"}}',
     b'{"type":"ticker","msg":{"market_ticker":"\\ud800","yes_bid_dollars":"0.1","yes_ask_dollars":"0.2"}}',
 ]  # fmt: skip
@@ -308,7 +322,17 @@ BAD_VALUES = ["-0.1", "1.2", "55", "NaN", "1e400", "x", "9" * 5000, 0.5, True, [
 
 
 @pytest.mark.parametrize("bad", BAD_VALUES, ids=lambda bad: repr(bad)[:12])
-@pytest.mark.parametrize(("name", "key"), [("ticker", "yes_bid_dollars"), ("trade", "yes_price_dollars"), ("delta", "price_dollars"), ("snapshot", "yes_dollars_fp"), ("ticker", "market_ticker"), ("trade", "trade_id")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("ticker", "yes_bid_dollars"),
+        ("trade", "yes_price_dollars"),
+        ("delta", "price_dollars"),
+        ("snapshot", "yes_dollars_fp"),
+        ("ticker", "market_ticker"),
+        ("trade", "trade_id"),
+    ],
+)
 def test_value_outside_its_domain(name, key, bad):
     """A required field of another type or outside its domain makes the message dead, clamped never."""
     if key == "yes_dollars_fp":
@@ -330,4 +354,6 @@ def test_actions_of_a_delta():
     """A delta on the no side is a change of an ask."""
     change = last("snapshot", "delta", of=Change)
     assert (change.levels, change.is_delta) == ([(False, 420_000, -75_500_000)], True)
-    assert not any(isinstance(action, Hole) for message in parse_kalshi(frame("kalshi/snapshot")) for action in message.actions)
+    assert not any(
+        isinstance(action, Hole) for message in parse_kalshi(frame("kalshi/snapshot")) for action in message.actions
+    )

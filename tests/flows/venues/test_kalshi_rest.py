@@ -58,13 +58,21 @@ def test_event_brings_its_markets():
     """An event is a row of events, and its nested markets know its category and series."""
     run = feed("rest_events_nested")
     event, market = run.rows(EVENTS)[0], run.rows(MARKETS)[0]
-    assert (event["event_id"], event["mutually_exclusive"], event["category"]) == ("kalshi:KXHALCYON-27JAN", True, "Politics")
+    assert (event["event_id"], event["mutually_exclusive"], event["category"]) == (
+        "kalshi:KXHALCYON-27JAN",
+        True,
+        "Politics",
+    )
     assert (market["series_id"], market["category"]) == ("kalshi:KXHALCYON", "Politics")
 
 
 @pytest.mark.parametrize(
     ("name", "category", "tags"),
-    [("rest_series_list", "Transportation", ["Bridges"]), ("rest_series_null_tags", "Transportation", []), ("rest_series_single", "Politics", [])],
+    [
+        ("rest_series_list", "Transportation", ["Bridges"]),
+        ("rest_series_null_tags", "Transportation", []),
+        ("rest_series_single", "Politics", []),
+    ],
 )
 def test_category_is_the_series(name, category, tags):
     """The series' category stands over the event's copy; null tags are none; a series of another event says nothing."""
@@ -144,7 +152,15 @@ def test_number_beyond_all_bounds_is_dead(key):
     assert [m.outcome for m in parsed({"markets": [market]})] == [Outcome.DEAD]
 
 
-@pytest.mark.parametrize(("question", "answer", "expected"), [("Who wins?", "Gulls", "Who wins? · Gulls"), ("Will Gulls win?", "gulls", "Will Gulls win?"), (None, "Gulls", "Gulls"), ("", "", None)])
+@pytest.mark.parametrize(
+    ("question", "answer", "expected"),
+    [
+        ("Who wins?", "Gulls", "Who wins? · Gulls"),
+        ("Will Gulls win?", "gulls", "Will Gulls win?"),
+        (None, "Gulls", "Gulls"),
+        ("", "", None),
+    ],
+)
 def test_title_names_its_leg(question, answer, expected):
     """The leg is added where the question does not name it."""
     assert title(question, answer) == expected

@@ -104,7 +104,10 @@ def test_time_of_the_event_is_the_venues():
 
 def test_second_tokens_book_is_the_firsts_mirror():
     """Folding the second token's book gives the levels of the first token's."""
-    first, second = actions("new_market", "book_dump", of=Reset), actions("new_market", "book_dump_second_token", of=Reset)
+    first, second = (
+        actions("new_market", "book_dump", of=Reset),
+        actions("new_market", "book_dump_second_token", of=Reset),
+    )
     assert sorted(first[0].bids) == sorted(second[0].bids)
     assert sorted(first[0].asks) == sorted(second[0].asks)
 
@@ -359,7 +362,16 @@ BAD_VALUES = ["-0.1", "1.2", "55", "NaN", "1e400", "1e9999999999", "x", "9" * 50
 
 
 @pytest.mark.parametrize("bad", BAD_VALUES, ids=lambda bad: repr(bad)[:12])
-@pytest.mark.parametrize(("name", "path"), [("best_bid_ask", "best_bid"), ("last_trade_price", "price"), ("book_refresh", "bids.0.price"), ("price_change", "price_changes.0.price"), ("last_trade_price", "timestamp")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("best_bid_ask", "best_bid"),
+        ("last_trade_price", "price"),
+        ("book_refresh", "bids.0.price"),
+        ("price_change", "price_changes.0.price"),
+        ("last_trade_price", "timestamp"),
+    ],
+)
 def test_value_outside_its_domain(name, path, bad):
     """A required field that is missing, of another type or outside its domain makes the message dead, clamped never."""
     body = deepcopy(value(f"polymarket/{name}"))

@@ -296,6 +296,22 @@ def test_order_and_repeats_do_not_matter(session: Session, steps: int, random):
 
 @examples(15)
 @given(sessions(), st.integers(0, 600))
+def test_markets_do_not_see_each_other(session: Session, steps: int):
+    """But for its ranks, a market's row is the same to the last bit without the other markets."""
+    as_of, ranks = OPENING + steps * STEP, ("biggest_rank", "classic_rank")
+    together = board(*session.frames, as_of=as_of, windows=WINDOWS).drop(ranks)
+    for market in MARKETS:
+        alone = board(*only(session, market).frames, as_of=as_of, windows=WINDOWS).drop(ranks)
+        assert alone.equals(together.filter(pl.col("market_key") == market))
+
+
+def only(session: Session, market: int) -> Session:
+    """The rows of one market, and the gaps of all."""
+    return Session(*([row for row in rows if row["market_key"] in (market, None)] for rows in session))
+
+
+@examples(15)
+@given(sessions(), st.integers(0, 600))
 def test_complement_mirrors(session: Session, steps: int):
     """The other outcome's prices are 1 - p and its moves are the negatives; nothing else differs."""
     as_of = OPENING + steps * STEP
