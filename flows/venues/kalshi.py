@@ -514,5 +514,3 @@ def _time(milliseconds: int | None) -> int | None:
 
 def _seconds(seconds: int | None) -> int | None:
     return None if seconds is None else since_epoch(seconds * 1_000_000)
-
-

@@ -87,6 +87,31 @@ def test_bars_do_not_depend_on_company(tmp_path, second):
     assert_frame_equal(bars(alone), mine, check_exact=True)
 
 
+def test_recording_that_goes_on(tmp_path, monkeypatch):
+    """Bars of a replay that was broken off, and of its rest once it was repeated, are those of the whole."""
+    lake, whole = (Store.create(tmp_path / name, Mode.REPLAY) for name in ("lake", "whole"))
+    recording = find(session(tmp_path / "a.jsonl", *PARTS["a"]))[0][0]
+    replay(recording, whole)
+    refresh_bars(whole)
+    publish, done = Store.publish_segment, []
+
+    def killed(self, *segment):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(segment)
+        return publish(self, *segment)
+
+    monkeypatch.setattr(Store, "publish_segment", killed)
+    with pytest.raises(KeyboardInterrupt):
+        replay(recording, lake)
+    monkeypatch.undo()
+    assert refresh_bars(lake).segments == 2
+    assert bars(lake).height < bars(whole).height
+    replay(recording, lake)
+    assert refresh_bars(lake).segments == 1
+    assert_frame_equal(bars(lake), bars(whole), check_exact=True)
+
+
 def test_nothing_new(tmp_path):
     """A second refresh without new rows computes nothing and changes no file."""
     lake = Store.create(tmp_path / "lake", Mode.REPLAY)

@@ -304,7 +304,8 @@ def test_control_frames_are_applied(name):
 
 HOSTILE = [
     b"", b"{", b"[]", b"[{}]", b"null", b"17", b"PONG", b"\xff", b"{}", b'{"type":null}', b'{"type":7}',
-    b'{"type":"ticker"}', b'{"type":"ticker","msg":{"market_ticker":"\xff"}}', b'{"type":"ok","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+    b'{"type":"ticker"}', b'{"type":"ticker","msg":{"market_ticker":"\xff"}}',
+    b'{"type":"ok","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     b'{"type":"ticker","msg":{"market_ticker":"","yes_bid_dollars":"0.1","yes_ask_dollars":"0.2"}}',
     b'{"type":"ticker","msg":{"market_ticker":"\\ud800","yes_bid_dollars":"0.1","yes_ask_dollars":"0.2"}}',
 ]  # fmt: skip

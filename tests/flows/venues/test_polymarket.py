@@ -92,11 +92,12 @@ def test_series_follows_the_first_outcome(listing):
 
 def test_time_of_the_event_is_the_venues():
     """Rows carry the frame's own time beside that of receipt; a dump is as of its receipt."""
-    run = feed("book_dump", "best_bid_ask")
-    dump, best = run.rows(QUOTES)
+    run = feed("book_dump", "best_bid_ask", "book_refresh")
+    dump, best, refresh = run.rows(QUOTES)
     assert dump["event_time"] == dump["received_time"]
     assert best["event_time"].timestamp() == 1_790_000_002
     assert best["received_time"].timestamp() == 1_790_000_003
+    assert refresh["event_time"].timestamp() == 1_790_000_005
 
 
 # --- both tokens, one series ---------------------------------------------------------------------
