@@ -26,7 +26,7 @@ from lake.errors import LakeMissing, MoversError, RecordingError, SettingError
 from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
-from lake.vocab import Mode
+from lake.vocab import MarketStatus, Mode
 
 app = typer.Typer(
     name="movers",
@@ -38,6 +38,9 @@ app = typer.Typer(
 )
 out = Console()
 err = Console(stderr=True)
+
+OVER = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
+"""A market that is settling jumps to 0 or 1, which is no move."""
 
 LakeOption = Annotated[Path | None, typer.Option("--lake", help="The lake's folder. Default: that of the mode.")]
 ModeOption = Annotated[
@@ -115,7 +118,7 @@ def top(
     """
     reader = Lake(_lake(mode, lake))
     moment = _instant(as_of) if as_of else reader.latest_time()
-    movers = reader.movers(window=window, score=score, as_of=moment, venue=venue, limit=limit)
+    movers = reader.movers(window, score, moment, venue, status_not=OVER, limit=limit)
     out.print(show.board(movers, window, score, moment))
 
 
@@ -178,7 +181,7 @@ def _derive(store: Store, reports: list[ReplayReport]) -> None:
         return
     best, name = max(boards, key=lambda pair: sum(pair[0].listed.values()))
     for window in WINDOWS:
-        movers = Lake(store).movers(window=window, score="biggest", as_of=best.as_of, limit=10)
+        movers = Lake(store).movers(window, "biggest", best.as_of, status_not=OVER, limit=10)
         if not movers.is_empty():
             out.print(show.board(movers, window, "biggest", best.as_of))
     if not any(best.listed.values()):

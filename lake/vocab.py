@@ -77,7 +77,6 @@ class Gap(StrEnum):
     SEQUENCE_HOLE = "sequence_hole"
     BOOK_DAMAGED = "book_damaged"
     UNSUBSCRIBED = "unsubscribed"
-    NO_INITIAL_BOOK = "no_initial_book"
     DIRECTION_CHANGED = "direction_changed"
     POLL_MISSED = "poll_missed"
     FEED_ENDED = "feed_ended"

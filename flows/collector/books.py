@@ -133,6 +133,11 @@ class Books:
         """The market's book, if it has one."""
         return self._books.get(market)
 
+    def is_streaming(self, market: int) -> bool:
+        """Whether a stream keeps this market's book."""
+        book = self._books.get(market)
+        return book is not None and book.is_streamed and book.is_known
+
     def change(self, action: Change, book: Book, received: int) -> bool:
         """Apply level changes; False if there is no book that signed changes could apply to."""
         if action.is_delta:

@@ -31,9 +31,12 @@ from flows.venues.base import (
     Trade,
 )
 from flows.venues.decimals import ONE
-from lake.clock import HOUR_US
+from lake.clock import DAY_US, HOUR_US
 from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.vocab import Gap, MarketStatus, Source, Venue
+
+EARLY_US: Final = 5 * 60 * 1_000_000  # a venue's time may be this far ahead of ours,
+LATE_US: Final = 7 * DAY_US  # or this far behind
 
 SEGMENT_US: Final = 60_000_000
 SEGMENT_BYTES: Final = 16 << 20
@@ -184,7 +187,14 @@ class Pipeline:
             minute.kinds[message.kind] += 1
 
     def _apply(self, action: Any, frame: Frame, minute: Minute, message: Message, touched: dict[int, Book]) -> None:
+        if isinstance(action, _TIMED) and _is_off_clock(action.event, frame):
+            if isinstance(action, Trade):
+                message.outcome, message.reason, message.raw = Outcome.DEAD, "a trade's time is off", frame.payload
+                return
+            action.event = None  # as of a message without a time; its levels still count
         match action:
+            case Top() | Reset() if frame.wire.is_poll and self._books.is_streaming(action.market):
+                pass  # a poll may be older than the stream
             case Change():
                 book = self._book(action.market, frame)
                 if self._books.change(action, book, frame.received):
@@ -305,6 +315,14 @@ class Pipeline:
     def _close(self, segment: Segment) -> None:
         self._segment = None
         self._seal(segment)
+
+
+_TIMED: Final = (Change, Top, Reset, Trade)
+
+
+def _is_off_clock(event: int | None, frame: Frame) -> bool:
+    """Whether the venue's time of a streamed message cannot be right; a REST answer may tell of long ago."""
+    return event is not None and not frame.wire.is_poll and not -EARLY_US <= frame.received - event <= LATE_US
 
 
 def _trade_row(trade: Trade, frame: Frame) -> Row:

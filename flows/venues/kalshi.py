@@ -109,7 +109,6 @@ class LifecycleMsg(msgspec.Struct, gc=False):
     result: str | None = None
     price_ranges: list[kalshi_rest.PriceRange] | None = None
     additional_metadata: dict[str, object] | None = None
-    yes_sub_title: str | None = None
 
 
 class EventMsg(msgspec.Struct, gc=False):
@@ -222,6 +221,10 @@ class _Kind(_Sequenced, gc=False):
 _KIND: Final = msgspec.json.Decoder(_Kind)
 
 
+REPEATS: Final = 100_000
+"""A number further back than this is no repeat: the last one, or this one, is wrong, and the books are void."""
+
+
 class Sid(NamedTuple):
     """A subscription of one life of a connection."""
 
@@ -331,7 +334,7 @@ class Kalshi:
             return []
         sid = Sid(frame.connection, wire.sid)
         last = self._last_seq.get(sid)
-        if last is not None and wire.seq <= last[0]:
+        if last is not None and last[0] - REPEATS < wire.seq <= last[0]:
             return None
         self._last_seq[sid] = (wire.seq, frame.received)
         if last is None or wire.seq == last[0] + 1:

@@ -7,6 +7,7 @@ Source: OpenAPI, trade-api/v2.
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final
 
@@ -104,6 +105,9 @@ class RestEvent(msgspec.Struct, gc=False):
     title: str | None = None
     category: str | None = None
     mutually_exclusive: bool | None = None
+
+
+class _Nested(msgspec.Struct, gc=False):
     markets: list[msgspec.Raw] | None = None
 
 
@@ -168,6 +172,7 @@ class _TickerBook(msgspec.Struct, gc=False):
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
 _MARKET: Final = msgspec.json.Decoder(RestMarket)
 _EVENT: Final = msgspec.json.Decoder(RestEvent)
+_NESTED: Final = msgspec.json.Decoder(_Nested)
 _SERIES: Final = msgspec.json.Decoder(RestSeries)
 _LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _TRADE: Final = msgspec.json.Decoder(RestTrade)
@@ -222,12 +227,12 @@ class Catalogue:
             return [ignored("rest:candlesticks")]
         if found.ticker is not None or bytes(found.market):
             return [self._each(bytes(found.market) or raw, self._market)]
-        if found.event_ticker is not None:
-            return [self._each(raw, self._event)]
+        events = found.events if found.event_ticker is None else [msgspec.Raw(raw)]
         groups = (
-            (found.events, self._event),
+            (events, self._event),
             (_several(found.event), self._event),
-            (found.markets, self._market),
+            (_nested([*(events or ()), *(_several(found.event) or ())]), self._market),
+            (found.markets if found.event_ticker is None else None, self._market),
             (_several(found.series), self._one_series),
             (found.trades, lambda item: _trade(item, seen)),
             (found.orderbooks, _ticker_book),
@@ -309,8 +314,7 @@ class Catalogue:
                 slug=event.event_ticker.lower(),
             ),
         )
-        markets, event.markets = event.markets or [], None
-        return [update, *(action for market in markets for action in self._market(bytes(market)))]
+        return [update]
 
     def _one_series(self, raw: bytes) -> list[Action]:
         """A series is kept for its events: it has no table of its own."""
@@ -359,6 +363,15 @@ def _several(found: msgspec.Raw) -> list[msgspec.Raw] | None:
     return _LIST.decode(found) if bytes(found)[:1] == b"[" else [found]
 
 
+def _nested(events: list[msgspec.Raw]) -> list[msgspec.Raw] | None:
+    """The markets inside events: messages of their own, so that a bad one does not lose the rest."""
+    found: list[msgspec.Raw] = []
+    for event in events:
+        with suppress(msgspec.DecodeError, UnicodeError, RecursionError):  # an unreadable event is dead by itself
+            found += _NESTED.decode(event).markets or ()
+    return found or None
+
+
 def _has_key(raw: msgspec.Raw, key: str) -> bool:
     """Whether it is an object with that key."""
     try:
@@ -374,9 +387,7 @@ def _trade(raw: bytes, seen: Seen) -> list[Action] | None:
     if paid is None or amount is None or event is None:
         raise BadFrame("trade without yes_price_dollars, count_fp or created_time")
     side = taker(trade.taker_outcome_side or trade.taker_side)
-    row = Trade(
-        key_of(trade.ticker), trade.trade_id, price(paid), size(amount), side, event, trade.is_block_trade
-    )
+    row = Trade(key_of(trade.ticker), trade.trade_id, price(paid), size(amount), side, event, trade.is_block_trade)
     if not seen.add(trade.trade_id):
         return None
     return [MarketUpdate(row.market, {"market_id": market_name(trade.ticker)}), row]

@@ -145,9 +145,7 @@ class ResolvedFrame(msgspec.Struct, tag_field="event_type", tag="market_resolved
     winning_outcome: str = ""
 
 
-_Wire = (
-    BookFrame | PriceChangeFrame | BestFrame | LastTradeFrame | TickSizeFrame | NewMarketFrame | ResolvedFrame
-)
+_Wire = BookFrame | PriceChangeFrame | BestFrame | LastTradeFrame | TickSizeFrame | NewMarketFrame | ResolvedFrame
 _DECODER: Final = msgspec.json.Decoder(_Wire)
 _KINDS: Final = frozenset(
     ("book", "price_change", "best_bid_ask", "last_trade_price", "tick_size_change", "new_market", "market_resolved")
@@ -246,9 +244,7 @@ class Polymarket:
         if not changes:
             raise BadFrame("price_change without changes")
         event = _time(wire.timestamp)
-        read = [
-            (c.asset_id or wire.asset_id, _is_buy(c.side), price(c.price), size(c.size), _best(c)) for c in changes
-        ]
+        read = [(c.asset_id or wire.asset_id, _is_buy(c.side), price(c.price), size(c.size), _best(c)) for c in changes]
         actions: list[Action] = []
         levels, best, token = [], None, self._token(wire.market, read[0][0], actions)
         if self._is_repeat(token.market, wire, changes):

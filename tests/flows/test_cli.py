@@ -18,6 +18,7 @@ def movers(monkeypatch, tmp_path, capsys):
     """Run `movers` in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("MOVERS_RECORDINGS", raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["movers", *arguments])
@@ -100,6 +101,7 @@ def test_top_at_an_instant(movers, lake):
     code, out, _ = movers("top", "--lake", str(lake), "--window", "1h", "--as-of", "2026-09-21T15:54:00Z")
     assert code == 0
     assert "Meridian" in out
+    assert "Greywater" not in out  # resolved: its jump is no move
     code, out, _ = movers("top", "--lake", str(lake), "--window", "5m", "--as-of", "2026-09-21T10:00:00Z")
     assert code == 0
     assert "Nothing above the floor" in out

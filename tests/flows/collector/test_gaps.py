@@ -113,3 +113,12 @@ def test_poll_holds_until_the_next_is_due():
 def test_reasons_are_words(reason):
     """Every reason is spelled in lower case, as the table holds it."""
     assert reason.value == reason.value.lower()
+
+
+def test_number_from_far_back_voids_the_books():
+    """After a number that was far too high, the true ones are no repeats: the books are void, and go on."""
+    run = (
+        Feed(SOCKET).send(body("snapshot"), at=10).send(body("ok", seq=10**9), at=20).send(body("delta", seq=3), at=21)
+    )
+    run.send(body("snapshot", seq=4), at=30)
+    assert spans(run) == [("sequence_hole", 10.0, 30.0)]

@@ -13,7 +13,7 @@ from flows.collector.pipeline import SEGMENT_BYTES, Segment
 from flows.venues.base import Outcome, Wire
 from lake.clock import HOUR_US
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
-from tests.flows.feed import START, Feed, frame
+from tests.flows.feed import START, TICKER, Feed, frame, value
 from tests.flows.fuzz import mutated
 
 WIRES = list(Wire)
@@ -184,3 +184,31 @@ def test_clock_that_steps_back():
     """A received time before the segment's first one stays in that segment."""
     assert not Segment(1, START, 1).is_over(START - 1)
     assert len(starts(100, 50, 99)) == 1
+
+
+def test_trade_of_another_century_is_a_dead_letter():
+    """A trade whose time cannot be right is kept aside with its bytes, and moves no clock."""
+    odd = value("kalshi/trade")
+    odd["msg"]["ts_ms"] = 4_000_000_000_000
+    run = Feed(Wire.KALSHI_SOCKET).send(odd).finish()
+    assert run.rows(TRADES) == []
+    assert run.rows(DEAD_LETTERS)[0]["frame"] == json.dumps(odd, separators=(",", ":")).encode()
+    require_sound(run, [json.dumps(odd, separators=(",", ":")).encode()])
+
+
+def test_quote_of_another_century_counts_from_its_receipt():
+    """A price with an impossible time is as of its receipt, as one without a time is."""
+    odd = value("kalshi/ticker")
+    odd["msg"]["ts_ms"] = 4_000_000_000_000
+    row = Feed(Wire.KALSHI_SOCKET).send(odd).finish().rows(QUOTES)[0]
+    assert row["event_time"] == row["received_time"]
+
+
+def test_poll_does_not_undo_the_stream():
+    """A REST answer may be older than the stream that keeps the book; once the stream is down, it serves."""
+    poll = {"ticker": TICKER, "yes_bid_dollars": "0.1000", "yes_ask_dollars": "0.9000"}
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/snapshot").send(poll, wire=Wire.KALSHI_REST, connection="rest")
+    streamed = run.tops(QUOTES)
+    assert len(streamed) == 1
+    run.opened().send(poll, wire=Wire.KALSHI_REST, connection="rest")
+    assert [top[:2] for top in run.tops(QUOTES)] == [streamed[0][:2], (0.1, 0.9)]

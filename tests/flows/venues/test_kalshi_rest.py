@@ -171,3 +171,13 @@ def test_polls_by_ticker():
     market = value("kalshi/rest_markets")["markets"][0]
     run = Feed(REST).send({TICKER: market, TICKER_2: market | {"ticker": TICKER_2}})
     assert {row["market_key"] for row in run.rows(QUOTES)} == {kal(TICKER), kal(TICKER_2)}
+
+
+def test_bad_market_inside_an_event_loses_neither_the_event_nor_the_others():
+    """Markets inside an event are messages of their own."""
+    answer = value("kalshi/rest_events_nested")
+    whole = len(parsed(answer))
+    answer["events"][0]["markets"].insert(0, {"ticker": "KXBAD", "yes_bid_dollars": "7"})
+    found = parsed(answer)
+    assert [message.outcome for message in found].count(Outcome.DEAD) == 1
+    assert len(found) == whole + 1
