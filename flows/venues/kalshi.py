@@ -35,174 +35,31 @@ from flows.venues.base import (
 )
 from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
 from flows.venues.fields import instant, rules_hash, said, since_epoch
-from flows.venues.kalshi_rest import LEVELS, Ladder, family_name, key_of, taker, whole
+from flows.venues.kalshi_rest import Ladder, family_name, key_of, taker, whole
+from flows.venues.kalshi_rest_wire import LEVELS
+from flows.venues.kalshi_wire import (
+    FRAME,
+    KIND,
+    KINDS,
+    AnyFrame,
+    DeltaFrame,
+    ErrorFrame,
+    EventFrame,
+    EventMsg,
+    LifecycleFrame,
+    LifecycleMsg,
+    OkFrame,
+    Sequenced,
+    SnapshotFrame,
+    SubscribedFrame,
+    TickerFrame,
+    TickerMsg,
+    TradeFrame,
+    UnsubscribedFrame,
+)
 from lake.errors import BadFrame
 from lake.vocab import Gap, MarketStatus, Source, Venue
 
-
-class TickerMsg(msgspec.Struct, gc=False):
-    """Best prices and figures of a market, about once a second; whole cents until March 2026."""
-
-    market_ticker: str
-    yes_bid_dollars: str | None = None
-    yes_ask_dollars: str | None = None
-    yes_bid: int | None = None
-    yes_ask: int | None = None
-    yes_bid_size_fp: str | None = None
-    yes_ask_size_fp: str | None = None
-    volume_fp: str | None = None
-    volume: int | None = None
-    open_interest_fp: str | None = None
-    open_interest: int | None = None
-    ts_ms: int | None = None
-    ts: int | None = None
-
-
-class TradeMsg(msgspec.Struct, gc=False):
-    """One execution."""
-
-    trade_id: str
-    market_ticker: str
-    yes_price_dollars: str | None = None
-    yes_price: int | None = None
-    count_fp: str | None = None
-    count: int | None = None
-    taker_outcome_side: str | None = None
-    taker_side: str | None = None
-    is_block_trade: bool = False
-    ts_ms: int | None = None
-    ts: int | None = None
-
-
-class SnapshotMsg(msgspec.Struct, gc=False):
-    """A whole book; an empty side's key is absent."""
-
-    market_ticker: str
-    yes_dollars_fp: LEVELS | None = None
-    no_dollars_fp: LEVELS | None = None
-    yes_dollars: LEVELS | None = None
-    no_dollars: LEVELS | None = None
-    yes: list[tuple[int, Number]] | None = None  # whole cents, until March 2026
-    no: list[tuple[int, Number]] | None = None
-
-
-class DeltaMsg(msgspec.Struct, gc=False):
-    """A signed change of one level."""
-
-    market_ticker: str
-    side: str
-    price_dollars: str | None = None
-    delta_fp: str | None = None
-    price: int | None = None  # whole cents and contracts, until March 2026
-    delta: int | None = None
-    ts_ms: int | None = None
-    ts: str | None = None
-
-
-class LifecycleMsg(msgspec.Struct, gc=False):
-    """A step in a market's life."""
-
-    market_ticker: str
-    event_type: str
-    open_ts: int | None = None
-    close_ts: int | None = None
-    result: str | None = None
-    price_ranges: list[kalshi_rest.PriceRange] | None = None
-    additional_metadata: dict[str, object] | None = None
-
-
-class EventMsg(msgspec.Struct, gc=False):
-    """A new event."""
-
-    event_ticker: str
-    title: str | None = None
-    series_ticker: str | None = None
-    collateral_return_type: str | None = None
-
-
-class SubscribedMsg(msgspec.Struct, gc=False):
-    """The subscription id of a channel."""
-
-    channel: str
-    sid: int
-
-
-class _Sequenced(msgspec.Struct, gc=False):
-    sid: int = 0
-    seq: int | None = None
-
-
-class TickerFrame(_Sequenced, tag_field="type", tag="ticker", kw_only=True, gc=False):
-    """Envelope of a ticker; it has no seq."""
-
-    msg: TickerMsg
-
-
-class TradeFrame(_Sequenced, tag_field="type", tag="trade", kw_only=True, gc=False):
-    """Envelope of a trade."""
-
-    msg: TradeMsg
-
-
-class SnapshotFrame(_Sequenced, tag_field="type", tag="orderbook_snapshot", kw_only=True, gc=False):
-    """Envelope of a snapshot."""
-
-    msg: SnapshotMsg
-
-
-class DeltaFrame(_Sequenced, tag_field="type", tag="orderbook_delta", kw_only=True, gc=False):
-    """Envelope of a delta."""
-
-    msg: DeltaMsg
-
-
-class LifecycleFrame(_Sequenced, tag_field="type", tag="market_lifecycle_v2", kw_only=True, gc=False):
-    """Envelope of a market's step in life."""
-
-    msg: LifecycleMsg
-
-
-class EventFrame(_Sequenced, tag_field="type", tag="event_lifecycle", kw_only=True, gc=False):
-    """Envelope of a new event."""
-
-    msg: EventMsg
-
-
-class SubscribedFrame(msgspec.Struct, tag_field="type", tag="subscribed", gc=False):
-    """The answer to a subscribe, one a channel; it has no seq of its own."""
-
-    msg: SubscribedMsg
-
-
-class OkFrame(_Sequenced, tag_field="type", tag="ok", kw_only=True, gc=False):
-    """The answer to an update; it takes a seq of its sid."""
-
-
-class UnsubscribedFrame(_Sequenced, tag_field="type", tag="unsubscribed", kw_only=True, gc=False):
-    """The end of a subscription."""
-
-
-class ErrorFrame(_Sequenced, tag_field="type", tag="error", kw_only=True, gc=False):
-    """A refusal."""
-
-
-_Wire = (
-    DeltaFrame
-    | SnapshotFrame
-    | TickerFrame
-    | TradeFrame
-    | LifecycleFrame
-    | EventFrame
-    | SubscribedFrame
-    | OkFrame
-    | UnsubscribedFrame
-    | ErrorFrame
-)
-_DECODER: Final = msgspec.json.Decoder(_Wire)
-_KINDS: Final = frozenset(
-    ("ticker", "trade", "orderbook_snapshot", "orderbook_delta", "market_lifecycle_v2", "event_lifecycle")
-    + ("subscribed", "ok", "unsubscribed", "error")
-)
 _LIFE: Final = {
     "activated": MarketStatus.ACTIVE,
     "deactivated": MarketStatus.INACTIVE,
@@ -212,13 +69,6 @@ _LIFE: Final = {
 _LIFE_KINDS: Final = frozenset(
     (*_LIFE, "created", "close_date_updated", "price_level_structure_updated", "metadata_updated")
 )
-
-
-class _Kind(_Sequenced, gc=False):
-    type: str | None = None
-
-
-_KIND: Final = msgspec.json.Decoder(_Kind)
 
 
 REPEATS: Final = 100_000
@@ -264,7 +114,7 @@ class Kalshi:
         if frame.wire is Wire.KALSHI_REST:
             return self._rest(frame)
         try:
-            return [self._read(_DECODER.decode(frame.payload), frame)]
+            return [self._read(FRAME.decode(frame.payload), frame)]
         except BadFrame as exc:
             return [dead(exc, frame.payload)]
         except msgspec.ValidationError as exc:
@@ -285,7 +135,7 @@ class Kalshi:
         except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
             return [dead(plain(exc), raw)]
 
-    def _read(self, wire: _Wire, frame: Frame) -> Message:
+    def _read(self, wire: AnyFrame, frame: Frame) -> Message:
         match wire:
             case DeltaFrame():
                 return self._delta(wire, frame)
@@ -311,16 +161,16 @@ class Kalshi:
     def _unfit(self, frame: Frame, exc: Exception) -> Message:
         """A known kind in an unknown form is dead; an unknown kind takes its number and is ignored by its name."""
         try:
-            kind = _KIND.decode(frame.payload)
+            kind = KIND.decode(frame.payload)
         except (msgspec.DecodeError, RecursionError, UnicodeError) as bad:
             return dead(plain(bad), frame.payload)
-        if kind.type in _KINDS or kind.type is None:
+        if kind.type in KINDS or kind.type is None:
             return dead(plain(exc), frame.payload)
         return self._in_turn(kind, frame, ignored(f"unknown:{kind.type}"))
 
     # --- sequence --------------------------------------------------------------------------------
 
-    def _in_turn(self, wire: _Sequenced, frame: Frame, message: Message) -> Message:
+    def _in_turn(self, wire: Sequenced, frame: Frame, message: Message) -> Message:
         """`message`, behind what a hole before it voids; `DUPLICATE` for one of before."""
         holes = self._advance(wire, frame)
         if holes is None:
@@ -328,7 +178,7 @@ class Kalshi:
         message.actions = [*holes, *message.actions]
         return message
 
-    def _advance(self, wire: _Sequenced, frame: Frame) -> list[Action] | None:
+    def _advance(self, wire: Sequenced, frame: Frame) -> list[Action] | None:
         """Count the message in: what a hole before it voids, [] if there is none, None for a repeat."""
         if wire.seq is None:
             return []

@@ -31,11 +31,24 @@ from flows.venues.base import (
 )
 from flows.venues.decimals import ONE, Number, cents, price, quote, size, to_float, units
 from flows.venues.fields import instant, rules_hash, said
+from flows.venues.kalshi_rest_wire import (
+    ANSWER,
+    BOOK,
+    EVENT,
+    LIST,
+    MARKET,
+    NESTED,
+    OBJECT,
+    SERIES,
+    TRADE,
+    PriceRange,
+    RestBook,
+    RestEvent,
+    RestMarket,
+    RestSeries,
+)
 from lake.errors import BadFrame
 from lake.vocab import MarketId, MarketStatus, Source, TakerSide, Venue, market_id, market_key
-
-LEVELS = list[tuple[Number, Number]]
-"""Price and count, as sent: strings today."""
 
 Ladder = list[Level]
 
@@ -59,125 +72,6 @@ def family_name(ticker: str | None) -> str | None:
     """`kalshi:<ticker>` of an event or a series; None for an empty one."""
     return f"{Venue.KALSHI.value}:{ticker}" if ticker else None
 
-
-class PriceRange(msgspec.Struct, gc=False):
-    """A stretch of the price grid."""
-
-    start: str
-    end: str
-    step: str
-
-
-class RestMarket(msgspec.Struct, gc=False):
-    """The fields of a market that we read."""
-
-    ticker: str
-    event_ticker: str | None = None
-    title: str | None = None
-    yes_sub_title: str | None = None
-    status: str | None = None
-    result: str | None = None
-    open_time: str | None = None
-    close_time: str | None = None
-    rules_primary: str | None = None
-    rules_secondary: str | None = None
-    price_ranges: list[PriceRange] | None = None
-    tick_size: int | None = None
-    yes_bid_dollars: str | None = None
-    yes_ask_dollars: str | None = None
-    yes_bid: int | None = None
-    yes_ask: int | None = None
-    yes_bid_size_fp: str | None = None
-    yes_ask_size_fp: str | None = None
-    volume_fp: str | None = None
-    volume: int | None = None
-    volume_24h_fp: str | None = None
-    volume_24h: int | None = None
-    open_interest_fp: str | None = None
-    open_interest: int | None = None
-
-
-class RestEvent(msgspec.Struct, gc=False):
-    """The fields of an event that we read."""
-
-    event_ticker: str
-    series_ticker: str | None = None
-    title: str | None = None
-    category: str | None = None
-    mutually_exclusive: bool | None = None
-
-
-class _Nested(msgspec.Struct, gc=False):
-    markets: list[msgspec.Raw] | None = None
-
-
-class RestSeries(msgspec.Struct, gc=False):
-    """The fields of a series that we read."""
-
-    ticker: str
-    title: str | None = None
-    category: str | None = None
-    tags: list[str] | None = None
-
-
-class RestTrade(msgspec.Struct, gc=False):
-    """One execution."""
-
-    trade_id: str
-    ticker: str
-    created_time: str
-    yes_price_dollars: str | None = None
-    yes_price: int | None = None
-    count_fp: str | None = None
-    count: int | None = None
-    taker_outcome_side: str | None = None
-    taker_side: str | None = None
-    is_block_trade: bool = False
-
-
-class RestBook(msgspec.Struct, gc=False):
-    """Bids of both legs, each in its own leg's price; whole cents under `yes` and `no` before March 2026."""
-
-    yes_dollars: LEVELS | None | msgspec.UnsetType = msgspec.UNSET
-    no_dollars: LEVELS | None | msgspec.UnsetType = msgspec.UNSET
-    yes: list[tuple[int, Number]] | None | msgspec.UnsetType = msgspec.UNSET
-    no: list[tuple[int, Number]] | None | msgspec.UnsetType = msgspec.UNSET
-
-
-_NOTHING: Final = msgspec.Raw()
-
-
-class _Answer(msgspec.Struct, gc=False):
-    """Any answer: lists become a message an item, single objects one message."""
-
-    markets: list[msgspec.Raw] | None = None
-    market: msgspec.Raw = _NOTHING
-    events: list[msgspec.Raw] | None = None
-    event: msgspec.Raw = _NOTHING
-    series: msgspec.Raw = _NOTHING  # a list, or a single one
-    trades: list[msgspec.Raw] | None = None
-    orderbooks: list[msgspec.Raw] | None = None
-    orderbook_fp: RestBook | None = None
-    orderbook: RestBook | None = None
-    candlesticks: msgspec.Raw = _NOTHING
-    ticker: str | None = None  # of a market, and of the book that we were asked for
-    event_ticker: str | None = None
-
-
-class _TickerBook(msgspec.Struct, gc=False):
-    ticker: str
-    orderbook_fp: RestBook
-
-
-_ANSWER: Final = msgspec.json.Decoder(_Answer)
-_MARKET: Final = msgspec.json.Decoder(RestMarket)
-_EVENT: Final = msgspec.json.Decoder(RestEvent)
-_NESTED: Final = msgspec.json.Decoder(_Nested)
-_SERIES: Final = msgspec.json.Decoder(RestSeries)
-_LIST: Final = msgspec.json.Decoder(list[msgspec.Raw])
-_TRADE: Final = msgspec.json.Decoder(RestTrade)
-_BOOK: Final = msgspec.json.Decoder(_TickerBook)
-_OBJECT: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 _STATUS: Final = {
     "initialized": MarketStatus.INITIALIZED,
@@ -220,7 +114,7 @@ class Catalogue:
 
     def answer(self, raw: bytes, seen: Seen) -> list[Message]:
         """A message for each market, event, series, trade or book of the answer; raises `BadFrame`, msgspec's."""
-        found = _ANSWER.decode(raw)
+        found = ANSWER.decode(raw)
         if found.orderbook_fp is not None or found.orderbook is not None:
             return [_book(found.ticker, found.orderbook_fp or found.orderbook)]
         if bytes(found.candlesticks):
@@ -245,7 +139,7 @@ class Catalogue:
 
     def _by_ticker(self, raw: bytes) -> list[Message]:
         """Recorders keep polls as an object of ticker to market."""
-        items = _OBJECT.decode(raw)
+        items = OBJECT.decode(raw)
         if not any(_has_key(item, "ticker") for item in items.values()):
             return [ignored("rest:unknown_answer")]
         return [self._each(bytes(item), self._market) for item in items.values()]
@@ -258,7 +152,7 @@ class Catalogue:
         return DUPLICATE if found is None else Message(Outcome.APPLIED, found)
 
     def _market(self, raw: bytes) -> list[Action]:
-        market = _MARKET.decode(raw)
+        market = MARKET.decode(raw)
         bid, ask = market.yes_bid_dollars or cents(market.yes_bid), market.yes_ask_dollars or cents(market.yes_ask)
         if bid is None or ask is None:
             raise BadFrame("market without yes_bid_dollars or yes_ask_dollars")
@@ -300,7 +194,7 @@ class Catalogue:
         )
 
     def _event(self, raw: bytes) -> list[Action]:
-        event = _EVENT.decode(raw)
+        event = EVENT.decode(raw)
         self._events[event.event_ticker] = event
         series = self._series.get(event.series_ticker or "")
         update = EventUpdate(
@@ -318,7 +212,7 @@ class Catalogue:
 
     def _one_series(self, raw: bytes) -> list[Action]:
         """A series is kept for its events: it has no table of its own."""
-        series = _SERIES.decode(raw)
+        series = SERIES.decode(raw)
         self._series[series.ticker] = series
         return []
 
@@ -360,7 +254,7 @@ def _several(found: msgspec.Raw) -> list[msgspec.Raw] | None:
     """The items of a list, or the single one; None if there is nothing."""
     if bytes(found) in (b"", b"null"):
         return None
-    return _LIST.decode(found) if bytes(found)[:1] == b"[" else [found]
+    return LIST.decode(found) if bytes(found)[:1] == b"[" else [found]
 
 
 def _nested(events: list[msgspec.Raw]) -> list[msgspec.Raw] | None:
@@ -368,20 +262,20 @@ def _nested(events: list[msgspec.Raw]) -> list[msgspec.Raw] | None:
     found: list[msgspec.Raw] = []
     for event in events:
         with suppress(msgspec.DecodeError, UnicodeError, RecursionError):  # an unreadable event is dead by itself
-            found += _NESTED.decode(event).markets or ()
+            found += NESTED.decode(event).markets or ()
     return found or None
 
 
 def _has_key(raw: msgspec.Raw, key: str) -> bool:
     """Whether it is an object with that key."""
     try:
-        return key in _OBJECT.decode(raw)
+        return key in OBJECT.decode(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return False
 
 
 def _trade(raw: bytes, seen: Seen) -> list[Action] | None:
-    trade = _TRADE.decode(raw)
+    trade = TRADE.decode(raw)
     paid, amount = trade.yes_price_dollars or cents(trade.yes_price), trade.count_fp or trade.count
     event = instant(trade.created_time)
     if paid is None or amount is None or event is None:
@@ -394,7 +288,7 @@ def _trade(raw: bytes, seen: Seen) -> list[Action] | None:
 
 
 def _ticker_book(raw: bytes) -> list[Action]:
-    answer = _BOOK.decode(raw)
+    answer = BOOK.decode(raw)
     return _rest_reset(answer.ticker, answer.orderbook_fp)
 
 

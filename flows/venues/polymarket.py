@@ -33,130 +33,30 @@ from flows.venues.base import (
     ignored,
     plain,
 )
-from flows.venues.decimals import ONE, Number, price, quote, size
+from flows.venues.decimals import ONE, price, quote, size
 from flows.venues.fields import said, since_epoch
 from flows.venues.gamma import catalogue, category, event_fields, market_fields, members
+from flows.venues.polymarket_wire import (
+    FRAME,
+    KIND,
+    KINDS,
+    REST_BOOK,
+    AnyFrame,
+    BestFrame,
+    BookFrame,
+    LastTradeFrame,
+    LevelChange,
+    NewMarketFrame,
+    PriceChangeFrame,
+    ResolvedFrame,
+    Side,
+    TickSizeFrame,
+)
 from lake.errors import BadFrame
 from lake.vocab import Gap, MarketStatus, Source, TakerSide, Venue, market_id, market_key
 
 _REMEMBERED: Final = 200_000  # fills and mirrors kept to know a repeat
 
-
-class Side(msgspec.Struct, gc=False):
-    """One level of a book."""
-
-    price: str
-    size: str
-
-
-class BookFrame(msgspec.Struct, tag_field="event_type", tag="book", gc=False):
-    """A token's whole book; with `tick_size` it is the dump on subscribing, else a refresh after a trade."""
-
-    market: str
-    asset_id: str
-    timestamp: str
-    bids: list[Side] | None = None
-    asks: list[Side] | None = None
-    buys: list[Side] | None = None  # the names of before 2024
-    sells: list[Side] | None = None
-    hash: str = ""
-    tick_size: str | None = None
-
-
-class LevelChange(msgspec.Struct, gc=False):
-    """A level's new size, and since September 2025 its token and the best prices after the change."""
-
-    price: str
-    size: str
-    side: str
-    asset_id: str = ""
-    hash: str = ""
-    best_bid: str | None = None
-    best_ask: str | None = None
-
-
-class PriceChangeFrame(msgspec.Struct, tag_field="event_type", tag="price_change", gc=False):
-    """Level changes: `price_changes` today, `changes` before, one flat change in 2024."""
-
-    market: str
-    timestamp: str
-    price_changes: list[LevelChange] | None = None
-    changes: list[LevelChange] | None = None
-    asset_id: str = ""
-    hash: str = ""
-    price: str | None = None
-    size: str | None = None
-    side: str | None = None
-
-
-class BestFrame(msgspec.Struct, tag_field="event_type", tag="best_bid_ask", gc=False):
-    """A token's best prices."""
-
-    market: str
-    asset_id: str
-    best_bid: str
-    best_ask: str
-    timestamp: str
-
-
-class LastTradeFrame(msgspec.Struct, tag_field="event_type", tag="last_trade_price", gc=False):
-    """One match; `side` is the taker's."""
-
-    market: str
-    asset_id: str
-    price: str
-    size: str
-    side: str
-    timestamp: str
-    transaction_hash: str | None = None
-
-
-class TickSizeFrame(msgspec.Struct, tag_field="event_type", tag="tick_size_change", gc=False):
-    """A finer or coarser grid of prices from now on."""
-
-    market: str
-    asset_id: str
-    new_tick_size: str
-    timestamp: str
-
-
-class NewMarketFrame(msgspec.Struct, tag_field="event_type", tag="new_market", gc=False):
-    """A listing; every connection gets each."""
-
-    market: str
-    question: str
-    assets_ids: list[str]
-    outcomes: list[str]
-    timestamp: str
-    slug: str = ""
-    description: str = ""
-    event_message: dict[str, object] | None = None
-    tags: list[str] | None = None
-    order_price_min_tick_size: Number = None
-
-
-class ResolvedFrame(msgspec.Struct, tag_field="event_type", tag="market_resolved", gc=False):
-    """A result."""
-
-    market: str
-    assets_ids: list[str]
-    winning_asset_id: str
-    timestamp: str
-    winning_outcome: str = ""
-
-
-_Wire = BookFrame | PriceChangeFrame | BestFrame | LastTradeFrame | TickSizeFrame | NewMarketFrame | ResolvedFrame
-_DECODER: Final = msgspec.json.Decoder(_Wire)
-_KINDS: Final = frozenset(
-    ("book", "price_change", "best_bid_ask", "last_trade_price", "tick_size_change", "new_market", "market_resolved")
-)
-
-
-class _Kind(msgspec.Struct, gc=False):
-    event_type: str | None = None
-
-
-_KIND: Final = msgspec.json.Decoder(_Kind)
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -195,7 +95,7 @@ class Polymarket:
             return [ignored(payload.decode().lower())]
         if payload[:1] == b"{" and frame.wire is Wire.POLYMARKET_SOCKET:  # as nearly all are
             try:
-                return [self._read(_DECODER.decode(payload), frame)]
+                return [self._read(FRAME.decode(payload), frame)]
             except BadFrame as exc:
                 return [dead(exc, payload)]
             except (msgspec.DecodeError, RecursionError, UnicodeError):
@@ -214,13 +114,13 @@ class Polymarket:
                 return Message(Outcome.APPLIED, self._catalogue(raw))
             if frame.wire is Wire.CLOB_BOOKS:
                 return Message(Outcome.APPLIED, self._rest_book(raw))
-            return self._read(_DECODER.decode(raw), frame)
+            return self._read(FRAME.decode(raw), frame)
         except msgspec.ValidationError as exc:
             return _unfit(raw, exc) if frame.wire is Wire.POLYMARKET_SOCKET else dead(plain(exc), raw)
         except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
             return dead(plain(exc), raw)
 
-    def _read(self, wire: _Wire, frame: Frame) -> Message:
+    def _read(self, wire: AnyFrame, frame: Frame) -> Message:
         match wire:
             case PriceChangeFrame():
                 return self._price_change(wire)
@@ -299,7 +199,7 @@ class Polymarket:
 
     def _rest_book(self, raw: bytes) -> list[Action]:
         """An element of `POST /books`, or the answer of `GET /book`."""
-        wire = _REST_BOOK.decode(raw)
+        wire = REST_BOOK.decode(raw)
         levels, actions = (_levels(wire.bids), _levels(wire.asks)), list[Action]()
         reset = _reset(self._token(wire.market, wire.asset_id, actions), *levels)
         reset.source = Source.REST
@@ -442,18 +342,6 @@ class Polymarket:
             self._tokens[token] = Token(key, place == 0)
 
 
-class RestBook(msgspec.Struct, gc=False):
-    """A book as REST serves it."""
-
-    market: str
-    asset_id: str
-    bids: list[Side]
-    asks: list[Side]
-
-
-_REST_BOOK: Final = msgspec.json.Decoder(RestBook)
-
-
 def _key(native: str) -> int:
     return market_key(market_id(Venue.POLYMARKET, native))
 
@@ -508,10 +396,10 @@ def _old_changes(wire: PriceChangeFrame) -> list[LevelChange]:
 def _unfit(raw: bytes, exc: Exception) -> Message:
     """A known kind in an unknown form is dead; an unknown kind is ignored and counted by its name."""
     try:
-        kind = _KIND.decode(raw).event_type
+        kind = KIND.decode(raw).event_type
     except (msgspec.DecodeError, UnicodeError, RecursionError) as bad:
         return dead(plain(bad), raw)
-    if kind in _KINDS:
+    if kind in KINDS:
         return dead(plain(exc), raw)
     return ignored("no_event_type" if kind is None else f"unknown:{kind}")
 

@@ -89,6 +89,12 @@ def test_bar_without_price():
     assert (bar["bid_open"], bar["ask_close"], bar["ticks"], bar["coverage"]) == (0.01, 0.99, 1, 0.0)
 
 
+def test_quotes_of_a_bar_are_those_at_its_ticks():
+    """What a row that only ends a price still holds is not the bar's first quote."""
+    rows = [quote(0.40, 0.55, at="10:00"), trade(0.47, at="10:00"), quote(0.44, 0.45, at="10:15:30")]
+    assert [bar["bid_open"] for bar in bars_of_rows(*rows)] == [0.40, 0.44]
+
+
 def test_block_trade_counts_as_volume():
     """A block trade is traded volume, though no price."""
     [bar] = bars_of_rows(trade(0.5, size=4, is_block_trade=True))

@@ -32,9 +32,11 @@ def carried(*rows, gap_rows=()):
         ([trade(at="09:55:00")], [], (0, 0, 0)),  # fifteen minutes old at the edge
         ([trade(at="09:55:01"), trade(at="10:01")], [], (0, 1, 0)),
         ([trade(at="10:01"), trade(at="10:02", is_block_trade=True)], [], (0, 1, 0)),
+        ([trade(at="10:01"), trade(at="10:10:00")], [], (0, 1, 0)),
         ([quote(at="10:00"), trade(at="10:00")], [gap("10:01", "10:02")], (0, 0, 0)),
         ([quote(at="10:00")], [gap("10:01", "10:12", market=None)], (0, 0, 1)),
         ([quote(at="10:00")], [gap("10:01"), gap("10:02")], (0, 0, 1)),
+        ([quote(at="10:00")], [gap("10:01", "10:30"), gap("10:02", "10:12", connection="c2")], (0, 0, 2)),
         ([quote(at="10:10:00"), trade(at="10:10:00")], [gap("10:10:00")], (0, 0, 0)),  # after the edge, not before
     ],
 )
@@ -43,8 +45,15 @@ def test_carries_what_still_matters(rows, gap_rows, expected):
     assert carried(*rows, gap_rows=gap_rows) == expected
 
 
+def test_last_of_a_frame_is_carried():
+    """Of trades that share time and seq, the one with the greatest id is the newest."""
+    fills = [trade(at="10:01", seq=9, trade_id=name) for name in ("a", "c", "b")]
+    kept = carry(quotes(), trades(*fills), gaps(), EDGE).trades.collect()
+    assert kept["trade_id"].to_list() == ["c"]
+
+
 @examples(20)
-@given(sessions(), instants(step=1))
+@given(sessions(), instants() | instants(step=1))
 def test_price_from_an_edge_on(session: Session, edge):
     """The reference price of the rows since an edge and of what was carried is that of all rows, from the edge on."""
     assert_same_prices(since(*session.frames, edge), Ticks(*session.frames), edge)

@@ -74,6 +74,19 @@ def test_venue_comes_along():
     assert board(*frames, as_of=AS_OF)["venue"].to_list() == ["kalshi"] * 4
 
 
+def test_quote_in_force():
+    """The quotes shown are those at `as_of`, with that instant's own row and none of a later one."""
+    row = row_of(quote(at="10:00"), quote(0.50, 0.52, at="12:00:00"), quote(0.60, 0.62, at="12:00:00.000001"))
+    assert (row["bid"], row["ask"], row["price_now"]) == (0.50, 0.52, pytest.approx(0.41))
+
+
+def test_markets_of_the_board():
+    """A market is on the board from its first quote or trade on, and not for a gap alone."""
+    rows = [quote(market=3, at="12:00:00"), quote(market=4, at="12:00:01")]
+    found = board(quotes(*rows), trades(trade(market=5)), gaps(gap("11:00", market=6)), as_of=AS_OF)
+    assert found["market_key"].unique().sort().to_list() == [3, 5]
+
+
 def test_ask_pulled_for_two_seconds():
     """G4: a side that is away for two seconds moves no median."""
     rows = [
@@ -167,6 +180,21 @@ def test_open_gap_ends_at_the_next_quote():
     assert move_of(rows[0], gap_rows=[gap("11:10")])[0] == "gap_in_slice"
 
 
+def test_open_gap_does_not_end_at_another_market():
+    """The quote that ends a gap is the market's own."""
+    rows = quotes(quote(at="10:00", market=1), quote(at="11:30", market=2))
+    found = board(rows, trades(), gaps(gap("11:10", market=1)), as_of=AS_OF, windows={"w": HOUR})
+    assert found["verdict"].to_list() == ["gap_in_slice", "insufficient_coverage"]
+
+
+def test_rule_of_a_slice():
+    """The rule of a slice is the one in force the longest; the middle, if both lasted as long."""
+    rows = [quote(at="10:00"), trade(0.47, at="11:50")]
+    half, less = quote(0.40, 0.55, at="11:59:24"), quote(0.40, 0.55, at="11:59:23")
+    assert row_of(*rows, half)["rule_now"] == "mid"
+    assert row_of(*rows, less)["rule_now"] == "last_trade"
+
+
 def test_long_silence_then_catch_up():
     """G10: over a gap of ten minutes the short window is excluded and the long one is across it."""
     rows = [quote(0.19, 0.21, at="10:00"), quote(0.59, 0.61, at="11:59")]
@@ -185,7 +213,7 @@ def test_ten_minutes_of_history_are_no_day():
     row = row_of(*rows, window=timedelta(hours=24))
     assert (row["verdict"], row["volume_24h_usd"], row["volume_basis"]) == ("insufficient_coverage", None, None)
     assert row["notional_usd"] == 41_000
-    told = row_of(*rows, stats=[venue_stat("11:00", volume_24h_usd=5.0), venue_stat("11:30", volume_24h_usd=7_000.0)])
+    told = row_of(*rows, stats=[venue_stat("11:30", volume_24h_usd=7_000.0), venue_stat("11:00", volume_24h_usd=5.0)])
     assert (told["volume_24h_usd"], told["volume_basis"]) == (7_000.0, "venue_reported")
 
 
@@ -215,8 +243,11 @@ def test_volume_as_reported(stat, expected):
 )
 def test_volume_as_observed(first, book, basis):
     """What we counted is the day's volume if the feed was live for four fifths of the day."""
-    row = row_of(quote(*book, at=first), trade(0.5, size=10, at="11:00"), trade(0.5, size=7, at="2026-03-01 12:00"))
+    rows = [quote(*book, at=first), trade(0.5, size=10, at="11:00"), trade(0.5, size=7, at="2026-03-01 12:00")]
+    row = row_of(*rows)
     assert (row["volume_basis"], row["volume_24h_usd"]) == (basis, basis and 5.0)
+    told = row_of(*rows, stats=[venue_stat("11:30", volume_24h_usd=9.0)])
+    assert (told["volume_basis"], told["volume_24h_usd"]) == (basis or "venue_reported", 5.0 if basis else 9.0)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +307,8 @@ def plain_move(session, market, as_of, window):
     is_ok = row["verdict"] == "ok"
     row["move_pp"] = round((row["price_now"] - row["price_then"]) * 100, 9) + 0.0 if is_ok else None
     in_window = [t for t in session.trades if t["market_key"] == market and as_of - window < t["event_time"] <= as_of]
+    last = naive.grid(session, market, min(OPENING, spans.then.start), as_of + STEP, STEP)[-1]
+    row["bid"], row["ask"] = last["bid"], last["ask"]
     row["trades"] = sum(not t["is_block_trade"] for t in in_window)
     return row
 

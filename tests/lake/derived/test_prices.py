@@ -89,6 +89,13 @@ def test_block_trade_is_no_last_trade():
     assert price_of(quote(0.40, 0.55), trade(0.47, at="10:00:05", is_block_trade=True)) == (None, None)
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_trades_of_one_frame_rank_by_id(turn):
+    """Trades that share time and seq come in the order of their ids, however they are given."""
+    fills = [trade(0.47, at="10:00:05", seq=9, trade_id="a"), trade(0.48, at="10:00:05", seq=9, trade_id="b")][::turn]
+    assert [price for _, price, _ in prices_of(quote(0.40, 0.55), *fills)] == [None, 0.47, 0.48, None]
+
+
 def test_small_order_far_below_changes_nothing():
     """G1: the quotes of a 0.50/0.52 book do not change when five shares are bid at 0.01, nor does the price."""
     assert prices_of(quote(0.50, 0.52)) == [("10:00:00", 0.51, "mid")]
