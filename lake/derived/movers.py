@@ -136,8 +136,11 @@ def _effective() -> pl.Expr:
 
 
 def _volume() -> dict[str, pl.Expr]:
-    """The day's volume and where it comes from; ours only if the market was watched for most of the day."""
-    seen = pl.when(pl.col("watched") >= MIN_COVERAGE).then(pl.col("day_notional").fill_null(0.0))
+    """The day's volume and where it comes from; ours only if the market was watched for most of the day.
+
+    A day without any trade is not ours to call 0: polls, and a book without its trades, tell of none either.
+    """
+    seen = pl.when(pl.col("watched") >= MIN_COVERAGE, pl.col("day_notional") > 0).then("day_notional")
     in_usd, in_contracts = pl.col("reported_usd"), pl.col("reported_contracts") * pl.col("price_now")
     basis = (
         pl.when(seen.is_not_null()).then(pl.lit("observed"))

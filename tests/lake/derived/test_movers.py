@@ -233,6 +233,14 @@ def test_volume_as_reported(stat, expected):
     assert (row["volume_24h_usd"] and round(row["volume_24h_usd"], 6), row["volume_basis"]) == expected
 
 
+def test_day_without_a_trade_is_not_called_zero():
+    """A market that was watched all day by a feed that tells of no trades has the venue's volume, or an unknown one."""
+    watched = quote(at="2026-03-01 09:00")
+    assert (row_of(watched)["volume_24h_usd"], row_of(watched)["volume_basis"]) == (None, None)
+    told = row_of(watched, stats=[venue_stat(volume_24h_usd=750.0, at="11:00")])
+    assert (told["volume_24h_usd"], told["volume_basis"]) == (750.0, "venue_reported")
+
+
 @pytest.mark.parametrize(
     ("first", "book", "basis"),
     [

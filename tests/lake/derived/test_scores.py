@@ -52,6 +52,7 @@ def test_spike(ratio, factor):
     ("row", "score"),
     [
         (move(volume=99.99), 0.0),
+        (move(volume=100.0), 10 * log1p(100)),
         (move(pp=-0.49), 0.0),
         (move(pp=-0.5), 0.5 * log1p(1_000)),
         (move(volume=None), None),
