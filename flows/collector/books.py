@@ -13,7 +13,7 @@ from flows.venues.base import Change, Forget, Hole, Level, Reset, Top
 from flows.venues.decimals import to_float
 from lake.vocab import Gap, Source
 
-CROSSED_FOR: Final = 1_000_000  # microseconds of the venue's clock after which a crossed book is damaged
+CROSSED_FOR: Final = 1_000_000  # microseconds after which a crossed book is damaged
 
 QuoteRow = tuple[int, int, int, float | None, float | None, float | None, float | None, int, str]
 """A row of `schema.QUOTES`, times in microseconds."""
@@ -31,7 +31,6 @@ class Book:
         "best_bid",
         "bids",
         "connection",
-        "crossed_since",
         "event",
         "is_streamed",
         "is_whole",
@@ -39,6 +38,7 @@ class Book:
         "said",
         "source",
         "written",
+        "written_event",
     )
 
     def __init__(self, market: int) -> None:
@@ -51,7 +51,7 @@ class Book:
         self.is_streamed = False  # a whole book was sent: tickers of this market make no quotes
         self.said: TopOfBook | None = None  # the top in the venue's own words, where it says it
         self.written: TopOfBook | None = None
-        self.crossed_since: int | None = None
+        self.written_event = 0  # rows of a market never go back in time, whoever's clock they are on
         self.event = 0
         self.source = Source.BOOK.value
         self.connection = ""
@@ -114,6 +114,7 @@ class Books:
     def __init__(self, gaps: Gaps) -> None:
         self._books: dict[int, Book] = {}
         self._gaps = gaps
+        self._crossed: dict[int, tuple[Book, int]] = {}  # since when, by our clock
         self.markets_of: dict[str, set[int]] = {}  # connection to markets heard of on it
 
     def __len__(self) -> int:
@@ -134,9 +135,9 @@ class Books:
         return self._books.get(market)
 
     def is_streaming(self, market: int) -> bool:
-        """Whether a stream keeps this market's book."""
+        """Whether what is known of this market came by a stream last."""
         book = self._books.get(market)
-        return book is not None and book.is_streamed and book.is_known
+        return book is not None and book.is_known and book.source != Source.REST
 
     def change(self, action: Change, book: Book, received: int) -> bool:
         """Apply level changes; False if there is no book that signed changes could apply to."""
@@ -188,13 +189,18 @@ class Books:
     def lose(self, book: Book, start: int, reason: Gap) -> None:
         """The book is no longer known from `start`; its next good state writes a row and ends the gap."""
         book.clear()
-        book.is_streamed = False if reason is Gap.BOOK_DAMAGED else book.is_streamed
-        book.crossed_since = None
+        book.is_streamed = book.is_streamed and reason is Gap.SEQUENCE_HOLE  # else a ticker may serve
+        self._crossed.pop(book.market, None)
         if book.written is not None:
-            self._gaps.open(book.market, book.connection, max(start, book.event + 1), reason)
+            self._gaps.open(book.market, book.connection, max(start, book.event + 1, book.written_event + 1), reason)
         book.written = None
 
-    def hole(self, action: Hole, received: int) -> None:
+    @property
+    def has_crossed(self) -> bool:
+        """Whether a book is crossed now."""
+        return bool(self._crossed)
+
+    def hole(self, action: Hole) -> None:
         """Messages of these markets were missed since the last that was applied."""
         for market in action.markets:
             book = self._books.get(market)
@@ -216,17 +222,21 @@ class Books:
         top = book.top()
         bid, ask = top[0], top[1]
         if bid is not None and ask is not None and bid >= ask:
-            self._crossed(book)
+            self._crossed.setdefault(book.market, (book, received))
             return None
-        book.crossed_since = None
+        if self._crossed:
+            self._crossed.pop(book.market, None)
         if top == book.written:
             return None
+        event = max(book.event, book.written_event)
         if book.written is None:
-            self._gaps.close(book.market, min(received, book.event), received)
-        book.written = top
+            if event < self._gaps.start_of(book.market):
+                event = received  # what the venue says of before the gap is known from its receipt on
+            self._gaps.close(book.market, min(received, event), received)
+        book.written, book.written_event = top, event
         return (
             book.market,
-            book.event,
+            event,
             received,
             to_float(bid),
             to_float(ask),
@@ -236,9 +246,11 @@ class Books:
             book.source,
         )
 
-    def _crossed(self, book: Book) -> None:
-        if book.crossed_since is None:
-            book.crossed_since = book.event
-        elif book.event - book.crossed_since > CROSSED_FOR and book.written is not None:
-            self._gaps.open(book.market, book.connection, book.crossed_since, Gap.BOOK_DAMAGED)
-            book.written = None
+    def check_crossed(self, received: int) -> None:
+        """A book that has stayed crossed, with or without word of it, is unknown since it crossed."""
+        for market, (book, since) in list(self._crossed.items()):
+            if received - since > CROSSED_FOR:
+                del self._crossed[market]
+                if book.written is not None:
+                    self._gaps.open(market, book.connection, max(since, book.written_event + 1), Gap.BOOK_DAMAGED)
+                    book.written = None

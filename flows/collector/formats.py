@@ -6,6 +6,7 @@ with a line that is not as its format wants, is one clear `RecordingError`.
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -106,7 +107,7 @@ def _read_envelopes(path: Path) -> Iterator[Item]:
 def _read_raw_frames(path: Path) -> Iterator[Item]:
     """Bare frames, one a line, or one document that is a frame or a list of them."""
     frames = list(_raw_frames(path))
-    times = [_own_time(frame) for frame in frames]
+    times = [own_time(frame) for frame in frames]
     received = next((time for time in times if time is not None), None)
     if received is None:
         raise RecordingError(f"{path}: its frames carry no time; record when each was received")
@@ -119,12 +120,16 @@ def _read_raw_frames(path: Path) -> Iterator[Item]:
 def _read_capture_lines(path: Path) -> Iterator[Item]:
     """REST answers of one event, one poll a line."""
     for place, row in enumerate(_lines(path, _CAPTURE_LINE.decode)):
-        yield Item(_capture_time(path, row.capture), place, "rest", Wire.KALSHI_REST, bytes(row.payload))
+        payload = bytes(row.payload)
+        feed = _feed(_first_ticker(payload).rpartition("-")[0])  # each event is polled at its own pace
+        yield Item(_capture_time(path, row.capture), place, feed, Wire.KALSHI_REST, payload)
 
 
 def _read_capture_file(path: Path) -> Iterator[Item]:
-    """One REST answer, its time in the file's name."""
-    yield Item(_capture_time(path, path.name.partition("_")[0]), 0, "rest", Wire.KALSHI_REST, _bytes(path))
+    """One REST answer, its time in the file's name; the events of a series are polled at one pace."""
+    payload = _bytes(path)
+    feed = _feed(_first_ticker(payload).partition("-")[0])
+    yield Item(_capture_time(path, path.name.partition("_")[0]), 0, feed, Wire.KALSHI_REST, payload)
 
 
 def _read_book_polls(path: Path) -> Iterator[Item]:
@@ -350,7 +355,7 @@ def _wire(frames: Iterable[bytes]) -> Wire:
     return Wire.POLYMARKET_SOCKET
 
 
-def _own_time(payload: bytes) -> int | None:
+def own_time(payload: bytes) -> int | None:
     """The venue's own time in a bare frame: milliseconds, or seconds."""
     try:
         value = json.loads(payload)
@@ -366,6 +371,19 @@ def _own_time(payload: bytes) -> int | None:
         if text.isdecimal():
             return int(text) * scale
     return None
+
+
+_FIRST_KEY: Final = re.compile(rb'\s*\{\s*"([A-Z0-9.-]{1,100})"')
+
+
+def _feed(name: str) -> str:
+    return f"rest:{name}" if name else "rest"
+
+
+def _first_ticker(payload: bytes) -> str:
+    """The first key of an answer by ticker; "" if it is none."""
+    found = _FIRST_KEY.match(payload)
+    return found[1].decode() if found else ""
 
 
 def _capture_time(path: Path, stamp: str) -> int:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from lake.vocab import Gap
 
-GapRow = tuple[str, int | None, int, int | None, int, str, bool]
+GapRow = tuple[str, int, int, int | None, int, str, bool]
 """A row of `schema.GAPS` without its seq, times in microseconds."""
 
 
@@ -33,9 +33,12 @@ class Gaps:
         if gap is not None:
             self.record(market, gap.connection, min(gap.start, end), end, detected, gap.reason)
 
-    def record(
-        self, market: int | None, connection: str, start: int, end: int | None, detected: int, reason: Gap
-    ) -> None:
+    def start_of(self, market: int) -> int:
+        """When the market's open gap started; 0 if it has none."""
+        gap = self._open.get(market)
+        return 0 if gap is None else gap.start
+
+    def record(self, market: int, connection: str, start: int, end: int | None, detected: int, reason: Gap) -> None:
         """Write a gap down."""
         self.rows.append((connection, market, start, end, detected, reason.value, False))
 

@@ -29,18 +29,19 @@ from flows.venues.base import (
     Stats,
     Top,
     Trade,
+    is_off_clock,
 )
 from flows.venues.decimals import ONE
-from lake.clock import DAY_US, HOUR_US
+from lake.clock import HOUR_US
 from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.vocab import Gap, MarketStatus, Source, Venue
-
-EARLY_US: Final = 5 * 60 * 1_000_000  # a venue's time may be this far ahead of ours,
-LATE_US: Final = 7 * DAY_US  # or this far behind
 
 SEGMENT_US: Final = 60_000_000
 SEGMENT_BYTES: Final = 16 << 20
 SEGMENT_LEAST_US: Final = 10_000_000
+
+MOST_KINDS: Final = 200
+MOST_LAGS: Final = 50_000  # a minute and connection
 
 Row = tuple[Any, ...]
 
@@ -154,6 +155,8 @@ class Pipeline:
             for (table, _), row in self._versions.items():
                 self._add(table, venue.value, row, minute)
             self._versions.clear()
+        if self._books.has_crossed:
+            self._books.check_crossed(frame.received)
         if self._gaps.rows:
             self._write_gaps(frame.seq, minute)
         self._last_good[frame.connection] = frame.received
@@ -162,6 +165,7 @@ class Pipeline:
         """The feed ends at `received`: open gaps and minutes are written, the last segment is sealed."""
         if self._segment is None:
             return
+        self._books.check_crossed(received)
         for market in self._venues:
             book = self._books.get(market)
             if book is None or book.written is None or market in self._gaps:
@@ -180,17 +184,14 @@ class Pipeline:
     def _count(self, message: Message, frame: Frame, minute: Minute, place: int) -> None:
         minute.others[message.outcome] += 1
         if message.outcome is Outcome.DEAD:
-            self.counts.dead[message.reason] += 1
+            _note(self.counts.dead, message.reason)
             letter = (frame.connection, frame.received, message.reason, message.raw, frame.seq, place)
             self._add(DEAD_LETTERS, frame.wire.venue.value, letter, minute)
         elif message.outcome is Outcome.IGNORED:
-            minute.kinds[message.kind] += 1
+            _note(minute.kinds, message.kind)
 
     def _apply(self, action: Any, frame: Frame, minute: Minute, message: Message, touched: dict[int, Book]) -> None:
-        if isinstance(action, _TIMED) and _is_off_clock(action.event, frame):
-            if isinstance(action, Trade):
-                message.outcome, message.reason, message.raw = Outcome.DEAD, "a trade's time is off", frame.payload
-                return
+        if not frame.wire.is_poll and isinstance(action, _BOOKED) and is_off_clock(action.event, frame.received):
             action.event = None  # as of a message without a time; its levels still count
         match action:
             case Top() | Reset() if frame.wire.is_poll and self._books.is_streaming(action.market):
@@ -224,7 +225,7 @@ class Pipeline:
                 row = self._events.update(action.event_id, action.fields, frame.received, frame.seq)
                 self._versions[EVENTS, action.event_id] = row or self._versions.get((EVENTS, action.event_id))
             case Hole():
-                self._books.hole(action, frame.received)
+                self._books.hole(action)
             case Forget():
                 self._books.forget(action, self._book(action.market, frame))
 
@@ -269,7 +270,7 @@ class Pipeline:
 
     @staticmethod
     def _lag(event: int | None, frame: Frame, minute: Minute) -> None:
-        if event is not None:
+        if event is not None and len(minute.lags) < MOST_LAGS:
             minute.lags.append(frame.received - event)
 
     # --- rows ------------------------------------------------------------------------------------
@@ -284,9 +285,7 @@ class Pipeline:
 
     def _write_gaps(self, seq: int, minute: Minute | None) -> None:
         for row in self._gaps.take():
-            market = row[1]
-            venue = self._venues[market] if market is not None else ""
-            self._add(GAPS, venue, (*row, seq), minute)
+            self._add(GAPS, self._venues[row[1]], (*row, seq), minute)
 
     def _minute(self, frame: Frame, segment: Segment) -> Minute:
         minute, ended = self._health.minute(frame.connection, frame.wire.venue.value, frame.received)
@@ -317,12 +316,12 @@ class Pipeline:
         self._seal(segment)
 
 
-_TIMED: Final = (Change, Top, Reset, Trade)
+_BOOKED: Final = (Change, Top, Reset)
 
 
-def _is_off_clock(event: int | None, frame: Frame) -> bool:
-    """Whether the venue's time of a streamed message cannot be right; a REST answer may tell of long ago."""
-    return event is not None and not frame.wire.is_poll and not -EARLY_US <= frame.received - event <= LATE_US
+def _note(counter: Counter[str], text: str) -> None:
+    """Count, but keep no more than `MOST_KINDS` texts: they are the venue's."""
+    counter[text if text in counter or len(counter) < MOST_KINDS else "other"] += 1
 
 
 def _trade_row(trade: Trade, frame: Frame) -> Row:

@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from flows.collector.pipeline import Counts, Pipeline, Segment
-from flows.collector.recordings import Recording, Survey
+from flows.collector.recordings import Recording
 from flows.venues.base import Adapter, Frame, Opened, frame_seq
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
@@ -123,6 +123,3 @@ def _epoch(store: Store, digest: str) -> int:
         if owners.get(epoch, digest) == digest:
             return epoch
     raise LakeError(f"lake {store.root}: holds {EPOCHS} recordings; replay into another folder")
-
-
-__all__ = ["ReplayReport", "Survey", "adapters", "replay", "seal_segment"]

@@ -1,7 +1,7 @@
 """Raw rows that came in since the last time become bars and a board of movers.
 
 The watermark is the last `seq` of every collector's life whose rows are in the bars. Only markets with
-newer rows are computed again, from the start of the day of their earliest one, with what held
+newer rows are computed again, from the start of the day of the earliest of these, with what held
 before carried in; so a late recording restates what it touches, and the result is that of computing
 everything anew. Bars of a day are one file, replaced whole.
 """
@@ -35,13 +35,11 @@ class BarsReport:
     segments: int  # new ones
     markets: int  # computed again
     bars: dict[str, int] = field(default_factory=dict)  # interval to bars written
+    since: datetime | None = None  # the earliest new row
 
 
-def refresh_bars(store: Store, *, until: datetime | None = None, anew: bool = False) -> BarsReport:
-    """Bring the bars up to date; `anew` ignores the watermark and computes all of them.
-
-    `until` is the instant up to which rows are in; None = the feed has ended, every bar is complete.
-    """
+def refresh_bars(store: Store, *, anew: bool = False) -> BarsReport:
+    """Bring the bars up to date; `anew` ignores the watermark and computes all of them."""
     spans = [SeqRange.parse(part.name) for part in store.parts(SEGMENTS)]
     reached = {} if anew else store.watermark(JOB)
     new = [span for span in spans if span.last > reached.get(_life(span), -1)]
@@ -49,17 +47,19 @@ def refresh_bars(store: Store, *, until: datetime | None = None, anew: bool = Fa
         return BarsReport(0, 0)
     names = {span.name for span in new}
     markets, written = 0, dict.fromkeys(BAR_INTERVALS, 0)
+    earliest: list[datetime] = []
     for venue in _venues(store):
         touched = _touched(store, venue, names)
         if touched.is_empty():
             continue
         markets += touched.height
-        for interval, count in _restate(store, venue, touched, until).items():
+        earliest += touched["since"].to_list()
+        for interval, count in _restate(store, venue, touched).items():
             written[interval] += count
     for span in new:
         reached[_life(span)] = max(span.last, reached.get(_life(span), -1))
     store.set_watermark(JOB, reached)
-    return BarsReport(len(new), markets, written)
+    return BarsReport(len(new), markets, written, min(earliest, default=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,13 @@ def refresh_board(store: Store, as_of: datetime, windows: Mapping[str, timedelta
     is_listed = pl.col("biggest_rank").is_not_null() | pl.col("classic_rank").is_not_null()
     listed = found.group_by("window").agg(is_listed.sum())
     return BoardReport(as_of, found.height, dict(listed.iter_rows()))
+
+
+def boards_since(store: Store, since: datetime) -> list[datetime]:
+    """The instants of published boards that rows from `since` on may have changed, in order."""
+    names = {part.name for part in store.parts(MOVERS)}
+    instants = sorted(from_us(int(name.removeprefix("board-"))) for name in names)
+    return [instant for instant in instants if instant >= since]
 
 
 def raw_ticks(store: Store, venue: str) -> Ticks:
@@ -120,7 +127,7 @@ def _named(parts: Iterable[Part], names: set[str]) -> list[Part]:
     return [part for part in parts if part.name in names]
 
 
-def _restate(store: Store, venue: str, touched: pl.DataFrame, until: datetime | None) -> dict[str, int]:
+def _restate(store: Store, venue: str, touched: pl.DataFrame) -> dict[str, int]:
     """Compute the touched markets' bars from the first day on that any of them changed, and put them in place."""
     keys = touched["market_key"]
     earliest = touched["since"].min()
@@ -134,9 +141,7 @@ def _restate(store: Store, venue: str, touched: pl.DataFrame, until: datetime | 
     loaded = Ticks(*(frame.collect().lazy() for frame in ticks))
     prices = reference(*loaded).collect().lazy()
     return {
-        interval: _replace(
-            store, venue, interval, edge, keys, bars(prices, loaded.trades, interval, edge, None, until).collect()
-        )
+        interval: _replace(store, venue, interval, edge, keys, bars(prices, loaded.trades, interval, edge).collect())
         for interval in BAR_INTERVALS
     }
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from lake.clock import DAY_US, MINUTE_US
 from lake.errors import BadFrame
 from lake.schema import SEQ_BITS
 from lake.vocab import Source, TakerSide, Venue
@@ -185,6 +186,15 @@ def dead(reason: object, raw: bytes) -> Message:
 def ignored(kind: str) -> Message:
     """A message that no rule uses."""
     return Message(Outcome.IGNORED, kind=kind[:60])
+
+
+EARLY_US: Final = 5 * MINUTE_US
+LATE_US: Final = 7 * DAY_US
+
+
+def is_off_clock(event: int | None, received: int) -> bool:
+    """Whether the venue's time of a streamed message cannot be right: far ahead of ours, or far behind."""
+    return event is not None and not -EARLY_US <= received - event <= LATE_US
 
 
 DUPLICATE: Final = Message(Outcome.DUPLICATE)

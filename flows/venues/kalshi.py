@@ -31,6 +31,7 @@ from flows.venues.base import (
     dead,
     elements,
     ignored,
+    is_off_clock,
     plain,
 )
 from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
@@ -49,6 +50,7 @@ from flows.venues.kalshi_wire import (
     LifecycleFrame,
     LifecycleMsg,
     OkFrame,
+    OkMsg,
     Sequenced,
     SnapshotFrame,
     SubscribedFrame,
@@ -70,6 +72,9 @@ _LIFE_KINDS: Final = frozenset(
     (*_LIFE, "created", "close_date_updated", "price_level_structure_updated", "metadata_updated")
 )
 
+
+ENDING: Final = (10, 25)
+"""Codes of errors after which nothing comes: channel error, buffer overflow."""
 
 REPEATS: Final = 100_000
 """A number further back than this is no repeat: the last one, or this one, is wrong, and the books are void."""
@@ -150,13 +155,13 @@ class Kalshi:
             case EventFrame():
                 return self._in_turn(wire, frame, Message(Outcome.APPLIED, [_event(wire.msg)]))
             case SubscribedFrame():
-                return Message(Outcome.APPLIED)
+                return self._subscribed(wire, frame)
             case OkFrame():
-                return self._in_turn(wire, frame, Message(Outcome.APPLIED))
+                return self._in_turn(wire, frame, self._ok(wire, frame))
             case UnsubscribedFrame():
                 return self._in_turn(wire, frame, self._unsubscribed(wire, frame))
             case ErrorFrame():
-                return self._in_turn(wire, frame, ignored("error"))
+                return self._in_turn(wire, frame, self._error(wire, frame))
 
     def _unfit(self, frame: Frame, exc: Exception) -> Message:
         """A known kind in an unknown form is dead; an unknown kind takes its number and is ignored by its name."""
@@ -224,9 +229,35 @@ class Kalshi:
         self._books.setdefault(sid, set()).add(key)
         return Message(Outcome.APPLIED, [*holes, *self._name(msg.market_ticker), Reset(key, yes, asks, None)])
 
+    def _subscribed(self, wire: SubscribedFrame, frame: Frame) -> Message:
+        """A subscription counts from one: what a former one of that number knew is void."""
+        sid = Sid(frame.connection, wire.msg.sid)
+        _, since = self._last_seq.pop(sid, (0, None))
+        return Message(Outcome.APPLIED, self._void(sid, self._books.pop(sid, set()), Gap.DISCONNECTED, since))
+
     def _unsubscribed(self, wire: UnsubscribedFrame, frame: Frame) -> Message:
-        lost = sorted(self._books.pop(Sid(frame.connection, wire.sid), ()))
-        return Message(Outcome.APPLIED, [Hole(lost, Gap.UNSUBSCRIBED)] if lost else [])
+        sid = Sid(frame.connection, wire.sid)
+        return Message(Outcome.APPLIED, self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED))
+
+    def _ok(self, wire: OkFrame, frame: Frame) -> Message:
+        """After an update the answer names every market that is left; books of others are no longer told of."""
+        sid, left = Sid(frame.connection, wire.sid), wire.msg.market_tickers if isinstance(wire.msg, OkMsg) else None
+        if left is None or sid not in self._books:
+            return Message(Outcome.APPLIED)
+        gone = self._books[sid] - {key_of(ticker) for ticker in left if ticker}
+        self._books[sid] -= gone
+        return Message(Outcome.APPLIED, self._void(sid, gone, Gap.UNSUBSCRIBED))
+
+    def _error(self, wire: ErrorFrame, frame: Frame) -> Message:
+        """Some errors end the subscription, the rest refuse a command."""
+        message, sid = ignored("error"), Sid(frame.connection, wire.sid)
+        if wire.msg.code in ENDING:
+            message.actions = self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED)
+        return message
+
+    @staticmethod
+    def _void(sid: Sid, markets: set[int], reason: Gap, since: int | None = None) -> list[Action]:
+        return [Hole(sorted(markets), reason, since)] if markets else []
 
     def _is_yes_scale(self, sid: Sid, key: int) -> bool:
         if self._flag is not None:
@@ -247,7 +278,7 @@ class Kalshi:
         exceeds = bool(yes) and max(yes)[0] + max(no)[0] > ONE
         if not (is_falling or exceeds or len(no) > 1):
             return []
-        self._yes_scale[sid.connection] = is_falling or exceeds
+        self._yes_scale[sid.connection] = is_falling if len(no) > 1 else exceeds
         lost = self._guessed.pop(sid, set())
         if not lost or not self._yes_scale[sid.connection]:
             return []
@@ -293,6 +324,8 @@ class Kalshi:
             event,
             msg.is_block_trade,
         )
+        if is_off_clock(event, frame.received):
+            raise BadFrame("a trade's time is off")
         if not self._trades.add(msg.trade_id):
             return self._in_turn(wire, frame, Message(Outcome.DUPLICATE))
         return self._in_turn(wire, frame, Message(Outcome.APPLIED, [*self._name(msg.market_ticker), trade]))

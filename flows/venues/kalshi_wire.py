@@ -95,6 +95,18 @@ class SubscribedMsg(msgspec.Struct, gc=False):
     sid: int
 
 
+class OkMsg(msgspec.Struct, gc=False):
+    """Every market of the subscription after an update; absent where that was not wanted."""
+
+    market_tickers: list[str] | None = None
+
+
+class ErrorMsg(msgspec.Struct, gc=False):
+    """What is wrong."""
+
+    code: int | None = None
+
+
 class Sequenced(msgspec.Struct, gc=False):
     """A message of a subscription, and its number there, if the channel counts."""
 
@@ -145,7 +157,9 @@ class SubscribedFrame(msgspec.Struct, tag_field="type", tag="subscribed", gc=Fal
 
 
 class OkFrame(Sequenced, tag_field="type", tag="ok", kw_only=True, gc=False):
-    """The answer to an update; it takes a seq of its sid."""
+    """The answer to an update, with the markets that are left, or to a question, with a list; it takes a seq of its sid."""
+
+    msg: OkMsg | list[object] | None = None
 
 
 class UnsubscribedFrame(Sequenced, tag_field="type", tag="unsubscribed", kw_only=True, gc=False):
@@ -153,7 +167,9 @@ class UnsubscribedFrame(Sequenced, tag_field="type", tag="unsubscribed", kw_only
 
 
 class ErrorFrame(Sequenced, tag_field="type", tag="error", kw_only=True, gc=False):
-    """A refusal."""
+    """A refusal, or the end of a subscription."""
+
+    msg: ErrorMsg
 
 
 AnyFrame = (

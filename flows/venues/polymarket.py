@@ -31,6 +31,7 @@ from flows.venues.base import (
     dead,
     elements,
     ignored,
+    is_off_clock,
     plain,
 )
 from flows.venues.decimals import ONE, price, quote, size
@@ -79,7 +80,7 @@ class Polymarket:
         self._fills: dict[str, Counter[str]] = {}  # connection to fills of a token and transaction
         self._trade_ids: OrderedDict[str, None] = OrderedDict()
         self._prints: OrderedDict[tuple[object, ...], tuple[int, int]] = OrderedDict()  # a fill's prints by token
-        self._last_change: dict[int, tuple[str, set[tuple[str, str, str, str, str]]]] = {}
+        self._last_change: dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]] = {}
         self._last_book: dict[str, tuple[object, ...]] = {}
 
     def opened(self, opened: Opened) -> None:
@@ -160,15 +161,15 @@ class Polymarket:
         return Message(Outcome.APPLIED, actions)
 
     def _is_repeat(self, market: int, wire: PriceChangeFrame, changes: list[LevelChange]) -> bool:
-        """Whether each change was said before, with the same hash, at the market's newest timestamp."""
-        keys = {(c.asset_id, c.hash or wire.hash, c.side, c.price, c.size) for c in changes}
-        when, seen = self._last_change.get(market, ("", keys))
+        """Whether each change is what was said last of its level, with the same hash, at the market's newest time."""
+        new = {(c.asset_id, c.side, c.price): (c.hash or wire.hash, c.size) for c in changes}
+        when, last = self._last_change.get(market, ("", new))
         if when != wire.timestamp:
-            self._last_change[market] = (wire.timestamp, keys)
+            self._last_change[market] = (wire.timestamp, new)
             return False
-        if keys <= seen and all(key[1] for key in keys):
+        if all(said[0] and last.get(level) == said for level, said in new.items()):
             return True
-        seen |= keys
+        last.update(new)
         return False
 
     def _best(self, wire: BestFrame) -> Message:
@@ -187,7 +188,7 @@ class Polymarket:
         actions: list[Action] = []
         token = self._token(wire.market, wire.asset_id, actions)
         reset = _reset(token, *levels)
-        key = (wire.timestamp, wire.hash, tuple(reset.bids), tuple(reset.asks))
+        key = (wire.timestamp, wire.hash, hash((*reset.bids, None, *reset.asks)))
         if wire.hash and self._last_book.get(wire.asset_id) == key:
             return DUPLICATE
         self._last_book[wire.asset_id] = key
@@ -220,6 +221,8 @@ class Polymarket:
         paid, amount, event, is_buyer = price(wire.price), size(wire.size), _time(wire.timestamp), _is_buy(wire.side)
         if amount == 0:
             raise BadFrame("a trade of size 0")
+        if is_off_clock(event, frame.received):
+            raise BadFrame("a trade's time is off")
         actions: list[Action] = []
         token = self._token(wire.market, wire.asset_id, actions)
         trade_price, is_buy = paid if token.is_first else ONE - paid, is_buyer is token.is_first

@@ -108,12 +108,16 @@ class Feed:
         return found.select("bid", "ask", "bid_size", "ask_size").rows()
 
 
-def parse_polymarket(*payloads: bytes, wire: Wire = Wire.POLYMARKET_SOCKET, connection: str = "c") -> list[Message]:
-    """Messages of frames through one fresh adapter."""
+def parse_polymarket(
+    *payloads: bytes, wire: Wire = Wire.POLYMARKET_SOCKET, connection: str = "c", at: int = START
+) -> list[Message]:
+    """Messages of frames through one fresh adapter, received from `at` on, a microsecond apart."""
     adapter = Polymarket()
-    return [m for i, raw in enumerate(payloads) for m in adapter.parse(Frame(i, connection, START + i, raw, wire))]
+    return [m for i, raw in enumerate(payloads) for m in adapter.parse(Frame(i, connection, at + i, raw, wire))]
 
 
-def parse_kalshi(*payloads: bytes, wire: Wire = Wire.KALSHI_SOCKET, use_yes_price: bool | None = None) -> list[Message]:
+def parse_kalshi(
+    *payloads: bytes, wire: Wire = Wire.KALSHI_SOCKET, use_yes_price: bool | None = None, at: int = START
+) -> list[Message]:
     adapter = Kalshi(use_yes_price=use_yes_price)
-    return [m for i, raw in enumerate(payloads) for m in adapter.parse(Frame(i, "c", START + i, raw, wire))]
+    return [m for i, raw in enumerate(payloads) for m in adapter.parse(Frame(i, "c", at + i, raw, wire))]

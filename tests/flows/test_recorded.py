@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from flows.collector.formats import own_time
 from flows.collector.pipeline import Pipeline, Segment
 from flows.collector.recordings import find
 from flows.collector.replay import adapters, replay
@@ -19,7 +20,7 @@ from flows.venues.base import Frame, MarketUpdate, Opened, Outcome, Reset, Stats
 from lake.schema import BARS, DEAD_LETTERS, FEED_HEALTH, GAPS, QUOTES, TRADES
 from lake.store import Store
 from lake.vocab import Gap, Mode
-from tests.flows.feed import Feed, kal, parse_kalshi, parse_polymarket, poly
+from tests.flows.feed import START, Feed, kal, parse_kalshi, parse_polymarket, poly
 
 SESSIONS = ("ws_btc15m_20260511T0537", "ws_btc15m_20260515T1907", "ws_btc15m_20260515T2131_reconnects")
 
@@ -273,7 +274,7 @@ def test_transition_and_quoted_frames(recordings):
     """Frames of the months between cents and dollars, and those quoted from elsewhere, all parse."""
     for name in ("prod_20260212_ticker_transition_shape", "quoted_frames_legacy_and_lifecycle"):
         for line in text(recordings / f"kalshi/ws_frames/{name}.jsonl").splitlines():
-            message = parse_kalshi(line)[0]
+            message = parse_kalshi(line, at=own_time(line) or START)[0]
             assert message.outcome is not Outcome.DEAD, message.reason
     for line in text(recordings / "kalshi/ws_frames/prod_20260212_ticker_transition_shape.jsonl").splitlines():
         msg = json.loads(line)["msg"]
@@ -348,11 +349,12 @@ def test_frames_of_others_tests(recordings):
     for path in sorted((recordings / "polymarket").glob("nautilus*ws_*.json")):
         kinds = {
             message.kind if message.outcome is Outcome.IGNORED else message.outcome
-            for message in parse_polymarket(text(path))
+            for message in parse_polymarket(text(path), at=own_time(text(path)) or START)
         }
         assert kinds <= {Outcome.APPLIED, "no_event_type"}, path.name
     frames = json.loads(text(recordings / "polymarket/tardis_clob_ws_messages.json"))
-    found = parse_polymarket(*(json.dumps(frame).encode() for frame in frames))
+    payloads = [json.dumps(frame).encode() for frame in frames]
+    found = parse_polymarket(*payloads, at=own_time(payloads[0]) or START)
     assert Counter(message.outcome.value for message in found)["dead"] == 0
     resolved = parse_polymarket(text(recordings / "polymarket/rsclob_pr212_ws_market_resolved_real.json"))[0]
     assert resolved.actions[-1].fields["result"] == "Up"

@@ -165,12 +165,26 @@ def test_crossed_for_an_instant():
 
 def test_crossed_for_long():
     """A book that stays crossed for over a second is damaged from the instant that it crossed."""
-    run = Feed(SOCKET).send(snapshot(), delta(2, "0.43", "5", ms=1500), delta(3, "0.39", "5", ms=3000), step=0.001)
-    run.send(snapshot(4), at=10)
+    run = Feed(SOCKET).send(snapshot(), at=1).send(delta(2, "0.43", "5", ms=1500), at=1.5)
+    run.send(delta(3, "0.39", "5", ms=3000), at=3).send(snapshot(4), at=10)
     gap = run.rows(GAPS)[0]
     assert (gap["reason"], gap["start_time"].timestamp()) == (Gap.BOOK_DAMAGED, 1_790_000_001.5)
     assert gap["end_time"].timestamp() == 1_790_000_010
     assert len(run.tops(QUOTES)) == 2
+
+
+def test_crossed_and_then_silent():
+    """A book whose last word left it crossed is not shown as it was before, whatever other markets say."""
+    run = Feed(SOCKET).send(snapshot(), at=1).send(delta(2, "0.43", "5", ms=1500), at=1.5)
+    run.send(b'{"type":"ok","sid":1,"seq":3}', at=60).finish()
+    [gap] = run.rows(GAPS)
+    assert (gap["reason"], gap["start_time"].timestamp(), gap["end_time"]) == (Gap.BOOK_DAMAGED, 1_790_000_001.5, None)
+
+
+def test_rows_of_a_market_never_go_back():
+    """A change that the venue dates before our receipt of the snapshot stands after it."""
+    run = Feed(SOCKET).send(snapshot(), at=5).send(delta(2, "0.41", "5", ms=4000), at=5.1)
+    assert run.table(QUOTES).sort("market_key", "event_time", "seq")["bid"].to_list() == [0.40, 0.41]
 
 
 def test_locked_book_is_crossed():

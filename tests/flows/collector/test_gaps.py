@@ -122,3 +122,53 @@ def test_number_from_far_back_voids_the_books():
     )
     run.send(body("snapshot", seq=4), at=30)
     assert spans(run) == [("sequence_hole", 10.0, 30.0)]
+
+
+def best(bid: str, ask: str) -> dict[str, str]:
+    return {"ticker": TICKER, "yes_bid_dollars": bid, "yes_ask_dollars": ask}
+
+
+def test_polls_serve_while_the_stream_is_down():
+    """After a disconnect every poll counts, not only the first, until the stream is back."""
+    run = Feed(SOCKET, poll_every={"rest": 10_000_000}).send(body("snapshot"), at=0).opened(at=5)
+    for second, bid in ((10, "0.45"), (20, "0.46"), (30, "0.48")):
+        run.send(best(bid, "0.50"), at=second, wire=REST, connection="rest")
+    assert [top[0] for top in run.tops(QUOTES)][1:] == [0.45, 0.46, 0.48]
+    run.send(body("snapshot"), at=35).send(best("0.10", "0.90"), at=40, wire=REST, connection="rest")
+    assert run.tops(QUOTES)[-1][:2] == run.tops(QUOTES)[0][:2]
+
+
+def test_ticker_serves_once_the_book_is_unsubscribed():
+    """The order book where subscribed, else the ticker."""
+    run = Feed(SOCKET).send(body("snapshot"), at=0).send(body("unsubscribed", seq=2), at=5).send(body("ticker"), at=10)
+    assert len(run.tops(QUOTES)) == 2
+    assert [(reason, end) for reason, _, end in spans(run)] == [("unsubscribed", 10.0)]
+
+
+def test_subscription_anew_counts_from_one():
+    """Where no reconnect was recorded, `subscribed` voids what the sid knew, and nothing is a repeat."""
+    run = Feed(SOCKET).send(body("snapshot"), body("delta", seq=2), at=1)
+    run.send(
+        {"type": "subscribed", "id": 1, "msg": {"channel": "orderbook_delta", "sid": body("snapshot")["sid"]}}, at=600
+    )
+    run.send(body("snapshot", seq=1), body("delta", seq=2), at=601)
+    assert [(reason, end) for reason, _, end in spans(run)] == [("disconnected", 601.0)]
+    assert run.finish().pipeline.counts.outcomes["duplicate"] == 0
+
+
+@pytest.mark.parametrize("code", [10, 25])
+def test_error_that_ends_a_subscription(code):
+    """After a channel error or an overflow nothing comes: its markets are not seen."""
+    sid = body("snapshot")["sid"]
+    run = Feed(SOCKET).send(body("snapshot"), at=1)
+    run.send({"type": "error", "sid": sid, "seq": 2, "msg": {"code": code, "msg": "over"}}, at=5).finish()
+    assert [span[0] for span in spans(run)] == ["unsubscribed"]
+
+
+def test_market_that_an_update_leaves_out():
+    """The answer to an update names every market that is left; the others are no longer seen."""
+    run = Feed(SOCKET).send(body("snapshot"), body("snapshot", seq=2, market_ticker=TICKER_2), at=1)
+    sid = body("snapshot")["sid"]
+    run.send({"type": "ok", "sid": sid, "seq": 3, "msg": {"market_tickers": [TICKER_2]}}, at=5).finish()
+    reasons = {row["market_key"]: row["reason"] for row in run.rows(GAPS)}
+    assert reasons == {kal(TICKER): "unsubscribed", kal(TICKER_2): "feed_ended"}

@@ -274,11 +274,11 @@ def test_same_frame_again_is_a_duplicate(name):
 
 
 def test_equal_hash_alone_is_no_duplicate():
-    """Several changes of one match share timestamp and hash: only the same level, side and size is a repeat."""
+    """Several changes of one match share timestamp and hash: only what was said last of a level is a repeat."""
     first, second = changed(level("0.49", "5", "BUY", hash="m")), changed(level("0.49", "6", "BUY", hash="m"))
-    payloads = [json.dumps(body).encode() for body in (first, second, first)]
+    payloads = [json.dumps(body).encode() for body in (first, second, first, first)]
     found = parse_polymarket(frame("polymarket/new_market"), frame("polymarket/book_dump"), *payloads)
-    assert [message.outcome.value for message in found[2:]] == ["applied", "applied", "duplicate"]
+    assert [message.outcome.value for message in found[2:]] == ["applied", "applied", "applied", "duplicate"]
 
 
 def test_book_comes_again_after_a_reconnect():
