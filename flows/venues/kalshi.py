@@ -237,7 +237,7 @@ class Kalshi:
 
     def _unsubscribed(self, wire: UnsubscribedFrame, frame: Frame) -> Message:
         sid = Sid(frame.connection, wire.sid)
-        return Message(Outcome.APPLIED, self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED))
+        return Message(Outcome.APPLIED, self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED, frame.received))
 
     def _ok(self, wire: OkFrame, frame: Frame) -> Message:
         """After an update the answer names every market that is left; books of others are no longer told of."""
@@ -246,13 +246,13 @@ class Kalshi:
             return Message(Outcome.APPLIED)
         gone = self._books[sid] - {key_of(ticker) for ticker in left if ticker}
         self._books[sid] -= gone
-        return Message(Outcome.APPLIED, self._void(sid, gone, Gap.UNSUBSCRIBED))
+        return Message(Outcome.APPLIED, self._void(sid, gone, Gap.UNSUBSCRIBED, frame.received))
 
     def _error(self, wire: ErrorFrame, frame: Frame) -> Message:
         """Some errors end the subscription, the rest refuse a command."""
         message, sid = ignored("error"), Sid(frame.connection, wire.sid)
         if wire.msg.code in ENDING:
-            message.actions = self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED)
+            message.actions = self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED, frame.received)
         return message
 
     @staticmethod

@@ -354,7 +354,7 @@ def test_frames_of_others_tests(recordings):
         assert kinds <= {Outcome.APPLIED, "no_event_type"}, path.name
     frames = json.loads(text(recordings / "polymarket/tardis_clob_ws_messages.json"))
     payloads = [json.dumps(frame).encode() for frame in frames]
-    found = parse_polymarket(*payloads, at=own_time(payloads[0]) or START)
+    found = parse_polymarket(*payloads, at=max(own_time(raw) or 0 for raw in payloads))
     assert Counter(message.outcome.value for message in found)["dead"] == 0
     resolved = parse_polymarket(text(recordings / "polymarket/rsclob_pr212_ws_market_resolved_real.json"))[0]
     assert resolved.actions[-1].fields["result"] == "Up"
