@@ -51,13 +51,21 @@ def accounting(reports: Iterable[ReplayReport]) -> Table:
     return table
 
 
-def board(movers: pl.DataFrame, window: str, score: str, as_of: datetime) -> Table:
+VERDICTS = {
+    "ok": "moved too little",
+    "insufficient_coverage": "not watched long enough",
+    "gap_in_slice": "with a gap where it matters",
+    "rule_changed": "priced by another rule then",
+}
+"""Why a market is not on a board, in words."""
+
+
+def board(movers: pl.DataFrame, window: str, score: str, as_of: datetime, notes: Iterable[str] = ()) -> Table:
     """Rows of `Lake.movers` as a table: from what to what, how wide, on what volume, how well watched.
 
-    The score of `biggest` is the move less what the spreads may explain, in pp.
+    The score of `biggest` is the move less what the two half spreads may explain, in pp.
     """
-    heading = f"Top movers, {window}, by {score}, as of {as_of:%Y-%m-%d %H:%M:%S} UTC"
-    table = _table(heading, "market")
+    table = _table(f"Top movers, {window}, by {score}, as of {_instant(as_of)}", "market")
     for name in ("then → now", "move", score, "spread", "24 h volume", "watched"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in movers.iter_rows(named=True):
@@ -69,10 +77,22 @@ def board(movers: pl.DataFrame, window: str, score: str, as_of: datetime) -> Tab
             f"{row[score]:.2f}",
             _cents(row["spread_now"]),
             _dollars(row["volume_24h_usd"], row["volume_basis"]),
-            _share(row["coverage_window"]),
+            _share(row["coverage_window"]) + (", gap" if row["is_across_gap"] else ""),
         )
-    if movers.is_empty():
-        table.caption = "Nothing above the floor."
+    lines = [f"Nothing above the floor, 1 pp or two ticks: {', '.join(notes)}."] if movers.is_empty() else [*notes]
+    if movers.height and movers["volume_24h_usd"].null_count() == movers.height:
+        lines.append("24 h volume: unknown, as less than a day was watched and the venue told none.")
+    table.caption = Text("\n".join(lines))
+    return table
+
+
+def names(described: pl.DataFrame) -> Table:
+    """Rows of `sql.describe`, a line each: what can be asked."""
+    table = _table("", "name")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("what it holds", overflow="fold")
+    for row in described.iter_rows(named=True):
+        table.add_row(row["name"], "view" if row["rows"] is None else f"{row['rows']:,}", row["about"])
     return table
 
 
@@ -98,8 +118,13 @@ def frame(rows: pl.DataFrame, width: int) -> Table:
         for cells in shown:
             table.add_row(*map(Text, cells))
     cut = f", the first {MOST_ROWS} shown; --out writes all" if rows.height > MOST_ROWS else ""
-    table.caption = Text(f"{rows.height:,} rows{cut}")
+    table.caption = Text(f"{rows.height:,} row{'' if rows.height == 1 else 's'}{cut}")
     return table
+
+
+def harmless(text: str) -> str:
+    """Lines for a terminal, which obeys control characters: each through `safe_text`."""
+    return "".join(safe_text(line, len(line) + 1) + "\n" for line in text.splitlines())
 
 
 def _table(title: str, first: str) -> Table:
@@ -111,7 +136,7 @@ def _table(title: str, first: str) -> Table:
 
 def _cell(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="microseconds" if value.microsecond else "seconds")
+        return _instant(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -137,4 +162,11 @@ def _dollars(value: float | None, basis: str | None) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+    """Never rounded up to all of it."""
+    return "–" if value is None else "100%" if value == 1 else f"{min(value, 0.999):.1%}"
+
+
+def _instant(value: datetime) -> str:
+    """As a person reads it, to the microsecond where there is one."""
+    text = value.isoformat(sep=" ", timespec="milliseconds" if value.microsecond % 1000 == 0 else "microseconds")
+    return text.replace(".000", "").replace("+00:00", "Z")

@@ -2,11 +2,15 @@
 
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
 
-from lake.clock import parse_span
+from lake.clock import parse_span, parse_time
 from lake.errors import QueryError
 
 LARGEST_KEY = 2**63
+
+Instant: TypeAlias = datetime | str
+"""A moment with its time zone, or a text such as 2026-05-15T19:14:00Z."""
 
 
 def require_choice(field: str, found: str, valid: Collection[str]) -> str:
@@ -31,14 +35,21 @@ def require_span(field: str, found: str) -> timedelta:
         raise QueryError(f"{field} {found!r}: give a number and s, m, h or d, as in 15m, 1h or 7d") from None
 
 
-def require_time(field: str, found: datetime | None) -> datetime | None:
-    """`found` in UTC, if it is None or has a time zone."""
-    if found is not None and found.tzinfo is None:
+def require_time(field: str, found: Instant | None) -> datetime | None:
+    """`found` in UTC, if it is None, has a time zone, or is a text such as 2026-05-15T19:14:00Z."""
+    if found is None:
+        return None
+    if isinstance(found, str):
+        try:
+            return parse_time(found)
+        except (ValueError, OverflowError):
+            raise QueryError(f"{field} {found!r}: give a UTC instant, as in 2026-05-15T19:14:00Z") from None
+    if found.tzinfo is None:
         raise QueryError(f"{field} {found.isoformat()}: has no time zone; give it in UTC")
-    return None if found is None else found.astimezone(UTC)
+    return found.astimezone(UTC)
 
 
-def require_range(start: datetime | None, end: datetime | None) -> tuple[datetime | None, datetime | None]:
+def require_range(start: Instant | None, end: Instant | None) -> tuple[datetime | None, datetime | None]:
     """Both in UTC, if `start` is not after `end`; None is no bound."""
     first, last = require_time("start", start), require_time("end", end)
     if first is not None and last is not None and first > last:

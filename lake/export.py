@@ -16,28 +16,30 @@ from lake.errors import QueryError
 from lake.text import safe_text
 
 FORMATS: Final = ("table", "csv", "parquet")
+SUFFIXES: Final[Mapping[str, str]] = {".csv": "csv", ".parquet": "parquet", ".txt": "table"}
+"""End of a file's name to the format that it asks for."""
 
 _FORMULA: Final = r"^[=+\-@\t\r]"
 _INSTANT: Final = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
-def write(frame: pl.DataFrame, format: str, out: Path | None = None, *, force: bool = False) -> str | None:
-    """Write `frame` to `out` whole or not at all; without `out` return it as text. `force` overwrites.
+def write(frame: pl.DataFrame, format: str | None, out: Path | None = None, *, force: bool = False) -> str | None:
+    """Write `frame` to `out` whole or not at all; without `out` return it as text. `force` overwrites a file.
 
-    Raises `QueryError` for an unknown format, parquet without `out`, and a place that cannot be written: a file
-    that is there, a folder that is not, anything within a lake.
+    Without `format` the suffix of `out` says it; without either it is a table. Raises `QueryError` for an unknown
+    format or one that the suffix contradicts, parquet without `out`, and a place that cannot be written: a file that
+    is there, a folder that is not, anything within a lake.
     """
-    if format not in FORMATS:
-        raise QueryError(f"format {format!r}: use one of {', '.join(FORMATS)}")
+    wanted = _require_format(format, out)
     if out is None:
-        if format == "parquet":
+        if wanted == "parquet":
             raise QueryError("format parquet: is no text; give a file with --out")
-        return _TEXTS[format](frame)
+        return _TEXTS[wanted](frame)
     _require_place(out, force=force)
-    if format == "parquet":
+    if wanted == "parquet":
         _replace(out, frame.write_parquet)
     else:
-        data = _TEXTS[format](frame).encode()
+        data = _TEXTS[wanted](frame).encode()
         _replace(out, lambda temp: temp.write_bytes(data))
     return None
 
@@ -86,6 +88,21 @@ def _json(column: pl.Series) -> pl.Series:
     return texts.set(column.is_null(), None)
 
 
+def _require_format(format: str | None, out: Path | None) -> str:
+    suffix = "" if out is None else out.suffix.lower()
+    meant = SUFFIXES.get(suffix)
+    if format is None:
+        if out is not None and meant is None:
+            raise QueryError(f"--out {out}: its name says no format; give --format, one of {', '.join(FORMATS)}")
+        return meant or "table"
+    wanted = format.lower()
+    if wanted not in FORMATS:
+        raise QueryError(f"format {format!r}: use one of {', '.join(FORMATS)}")
+    if suffix in (".csv", ".parquet") and wanted != meant:
+        raise QueryError(f"--out {out}: is named {suffix}, and the format is {wanted}; give another name or format")
+    return wanted
+
+
 def _require_place(out: Path, *, force: bool) -> None:
     place = out.absolute()
     if not place.parent.is_dir():
@@ -94,6 +111,8 @@ def _require_place(out: Path, *, force: bool) -> None:
         raise QueryError(f"--out {out}: is within a lake, where only its own files belong; give another folder")
     if place.is_dir():
         raise QueryError(f"--out {out}: is a folder; give a file in it")
+    if place.is_symlink() or (place.exists() and not place.is_file()):
+        raise QueryError(f"--out {out}: is there and is no regular file; give another name")
     if place.exists() and not force:
         raise QueryError(f"--out {out}: is there already; give another name or --force")
 

@@ -105,7 +105,10 @@ def parse(path: PurePosixPath) -> Part:
         if found != key:
             raise BadName(f"{path}: found {text!r} where {key}= belongs")
         partition[key] = value
-    return part(table, path.stem, **partition)
+    found_part = part(table, path.stem, **partition)
+    if found_part.path != path:
+        raise BadName(f"{path}: is spelled {found_part.path}")
+    return found_part
 
 
 def _spell(key: str, value: str | date) -> str:

@@ -3,22 +3,31 @@
 A method answers with a frame whose columns and order its docstring gives, or with a small record. Filters come
 before limits. Nothing here asks the wall clock: what needs a "now" takes `as_of`, and without one it is the newest
 `received_time` in the lake, so a recorded day answers as it did on that day. An argument that cannot be used, and a
-market that the lake does not know, raise `QueryError`.
+market that the lake does not know, raise `QueryError`; a damaged file raises `LakeError`.
 
 Markets are known by `market_key`, its digits, or by `market_id`. A market without a row in `markets` is shown all the
 same: its title is its key.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Final, Self
+from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 
 import polars as pl
 
 from lake import reading, sql
-from lake.arguments import require_choice, require_count, require_key, require_range, require_span, require_time
+from lake.arguments import (
+    Instant,
+    require_choice,
+    require_count,
+    require_key,
+    require_range,
+    require_span,
+    require_time,
+)
 from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
 from lake.errors import QueryError
 from lake.reading import between, contains, newest
@@ -44,6 +53,9 @@ _VENUES: Final = tuple(venue.value for venue in Venue)
 _STATUSES: Final = tuple(status.value for status in MarketStatus)
 _DAY: Final = timedelta(days=1)
 
+_Arguments = ParamSpec("_Arguments")
+_Answer = TypeVar("_Answer")
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -58,6 +70,19 @@ class Counts:
     last_time: datetime | None
 
 
+def _answered(
+    ask: Callable[Concatenate["Lake", _Arguments], _Answer],
+) -> Callable[Concatenate["Lake", _Arguments], _Answer]:
+    """The question, which raises `LakeError` where a damaged file keeps it from an answer."""
+
+    @wraps(ask)
+    def asked(lake: "Lake", *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        with lake.store.reading():
+            return ask(lake, *args, **kwargs)
+
+    return asked
+
+
 @dataclass(frozen=True, slots=True)
 class Lake:
     """The questions, over one lake."""
@@ -65,10 +90,11 @@ class Lake:
     store: Store
 
     @classmethod
-    def open(cls, root: Path, mode: Mode | None = None) -> Self:
+    def open(cls, root: Path | str, mode: Mode | None = None) -> Self:
         """The lake at `root`. Raises `LakeMissing`, `LakeMismatch`."""
-        return cls(Store.open(root, mode))
+        return cls(Store.open(Path(root), mode))
 
+    @_answered
     def latest_time(self) -> datetime:
         """The newest `received_time` of a quote, a trade or a venue's figure: "now" in a replay.
 
@@ -79,6 +105,7 @@ class Lake:
             raise QueryError(f"lake {self.store.root}: holds no quotes and no trades yet; collect or replay some first")
         return max(found)
 
+    @_answered
     def counts(self) -> Counts:
         """How many rows and markets there are, and from when to when."""
         tables = (QUOTES, TRADES, GAPS, DEAD_LETTERS)
@@ -91,7 +118,8 @@ class Lake:
         last = max((end[1] for end in ends), default=None)
         return Counts(markets, quotes, trades, gaps, letters, first, last)
 
-    def status(self, as_of: datetime | None = None) -> pl.DataFrame:
+    @_answered
+    def status(self, as_of: Instant | None = None) -> pl.DataFrame:
         """Each connection's newest minute at or before `as_of`, by venue and connection.
 
         venue, connection, minute; of that minute: messages = applied + ignored + duplicate + dead; reconnects: of the
@@ -117,6 +145,7 @@ class Lake:
         rest = ("reconnects", "lag_p50_ms", "lag_p99_ms", "subscribed", "seen")
         return joined.select(*which, "minute", *sums, *rest, pl.col("open_gaps").fill_null(0)).sort(which).collect()
 
+    @_answered
     def markets(
         self,
         search: str | None = None,
@@ -138,6 +167,7 @@ class Lake:
         ordered = found.sort("as_of", "market_key", descending=[True, False], nulls_last=True)
         return _cut(ordered, limit, offset).collect()
 
+    @_answered
     def market(self, market: int | str) -> pl.DataFrame:
         """One row as in `markets`. Raises `QueryError` if the lake has never seen that market."""
         digits = require_key(market)
@@ -153,7 +183,8 @@ class Lake:
                 return row
         raise QueryError(f"market {market!r}: is not in the lake; search its title with `markets`")
 
-    def latest(self, market: int | str, as_of: datetime | None = None) -> pl.DataFrame:
+    @_answered
+    def latest(self, market: int | str, as_of: Instant | None = None) -> pl.DataFrame:
         """The market's state at `as_of`: one row, or none if it had no quote and no young trade by then.
 
         market_key, venue, title, as_of; of its newest quote event_time, received_time, bid, ask, bid_size, ask_size,
@@ -174,15 +205,16 @@ class Lake:
             "market_key", "venue", "title", "as_of", *_QUOTE_FACTS, "is_live", "spread", "price", "rule",
             "last_trade_price", "last_trade_time",
         )  # fmt: skip
-        told = state.with_columns(venue=pl.lit(venue), title=pl.lit(row["title"].item()), as_of=moment(now))
+        told = reading.told(self.store, state, now).with_columns(venue=pl.lit(venue), as_of=moment(now))
         with_quote = told.join(quote.lazy().select("market_key", *_QUOTE_FACTS), on="market_key", how="left")
         return with_quote.select(shown).with_columns(pl.col("rule").cast(pl.String)).collect()
 
+    @_answered
     def quotes(
         self,
         market: int | str,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         limit: int | None = None,
     ) -> pl.DataFrame:
         """The market's quotes with start <= event_time < end, in order of time: `schema.QUOTES` and venue.
@@ -196,11 +228,12 @@ class Lake:
         kept = _cut(found.sort("event_time", "seq", descending=True), limit)
         return kept.reverse().select(*QUOTES.columns, "venue").collect()
 
+    @_answered
     def trades(
         self,
         market: int | str | None = None,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         limit: int | None = 100,
         venue: str | None = None,
     ) -> pl.DataFrame:
@@ -219,12 +252,13 @@ class Lake:
         ordered = _cut(found.sort("event_time", "seq", "trade_id", descending=True), most)
         return reading.told(self.store, ordered).collect()
 
+    @_answered
     def bars(
         self,
         market: int | str,
         interval: str = "1m",
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
     ) -> pl.DataFrame:
         """The market's bars with start <= bar_start < end, in order of time: `schema.BARS`, interval and venue.
 
@@ -244,11 +278,12 @@ class Lake:
         found = rows.filter(*between("bar_start", first, last)).sort("bar_start")
         return found.select(*BARS.columns, "interval", "venue").collect()
 
+    @_answered
     def movers(
         self,
         window: str = "1h",
-        score: str = "classic",
-        as_of: datetime | None = None,
+        score: str = "biggest",
+        as_of: Instant | None = None,
         venue: str | None = None,
         category: str | None = None,
         direction: str | None = None,
@@ -259,9 +294,10 @@ class Lake:
     ) -> pl.DataFrame:
         """The markets that `score` lists over `window`, best first: the columns of `moves_at`.
 
-        From a board of that window published in the two minutes before `as_of`, else computed. The column `as_of` says
-        of when it is. Ranks are those of the whole board. `min_move_pp` is of |move_pp|, `min_volume_usd` of
-        volume_24h_usd; a row whose figure is unknown reaches neither.
+        From the board that was published as of exactly `as_of`, else computed. Without `as_of` from the newest board,
+        if it is at most two minutes older than `latest_time`, else computed as of then. The column `as_of` says of when
+        it is, and so is what is said of each market. Ranks are those of the whole board. `min_move_pp` is of |move_pp|,
+        `min_volume_usd` of volume_24h_usd; a row whose figure is unknown reaches neither.
         """
         rank = f"{require_choice('score', score, SCORES)}_rank"
         where = [pl.col(rank).is_not_null(), *_where(venue=venue, category=category)]
@@ -279,20 +315,22 @@ class Lake:
         found = self._board(window, as_of).filter(*where)
         return _cut(found.sort(rank, "market_key"), limit).collect()
 
-    def moves_at(self, window: str, as_of: datetime | None = None) -> pl.DataFrame:
+    @_answered
+    def moves_at(self, window: str, as_of: Instant | None = None) -> pl.DataFrame:
         """Every market's move over any window, computed from raw rows at `as_of`, by market_key.
 
         `schema.MOVERS`, venue, title, market_id, category, close_time, status. Rows whose verdict is not "ok" are
         among them; only the ranks say what a list would show.
         """
-        width = require_span("window", window)
-        found = reading.computed_board(self.store, {window: width}, self._now(as_of)).lazy()
-        return reading.told(self.store, found).sort("market_key").collect()
+        width, now = require_span("window", window), self._now(as_of)
+        found = reading.computed_board(self.store, {window: width}, now).lazy()
+        return reading.told(self.store, found, now).sort("market_key").collect()
 
+    @_answered
     def gaps(
         self,
-        start: datetime | None = None,
-        end: datetime | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
         venue: str | None = None,
         limit: int | None = None,
     ) -> pl.DataFrame:
@@ -312,6 +350,7 @@ class Lake:
         found = _cut(rows.sort(order, descending=[True, *[False] * 4], nulls_last=False), limit)
         return reading.told(self.store, found).select(*GAPS.columns, "venue", "title").collect()
 
+    @_answered
     def dead_letters(self, limit: int | None = 100, venue: str | None = None) -> pl.DataFrame:
         """Messages that could not be read, the newest first: venue, connection, received_time, reason, bytes, frame."""
         rows = self.store.scan(DEAD_LETTERS).filter(*_where(venue=venue))
@@ -319,6 +358,7 @@ class Lake:
         size = pl.col("frame").bin.size().cast(pl.Int64).alias("bytes")
         return found.select("venue", "connection", "received_time", "reason", size, "frame").collect()
 
+    @_answered
     def events(
         self,
         search: str | None = None,
@@ -337,7 +377,8 @@ class Lake:
         found = newest(self.store, EVENTS, "event_id").filter(*where)
         return _cut(found.sort("as_of", "event_id", descending=[True, False]), limit, offset).collect()
 
-    def categories(self, window: str = "24h", as_of: datetime | None = None) -> pl.DataFrame:
+    @_answered
+    def categories(self, window: str = "24h", as_of: Instant | None = None) -> pl.DataFrame:
         """How much each category moved over `window`, the most first, from the same board as `movers`.
 
         category (null = unknown); markets: with a known move; mean_move_pp, max_move_pp: of |move_pp|; gainers, losers;
@@ -355,20 +396,23 @@ class Lake:
         )  # fmt: skip
         return sums.sort("mean_move_pp", "category", descending=[True, False], nulls_last=True).collect()
 
+    @_answered
     def sql(self, query: str) -> pl.DataFrame:
         """The answer to one SELECT over the tables and views of `lake.sql`."""
         return sql.run(self.store, query)
 
-    def _now(self, as_of: datetime | None) -> datetime:
+    def _now(self, as_of: Instant | None) -> datetime:
         return require_time("as_of", as_of) or self.latest_time()
 
-    def _board(self, window: str, as_of: datetime | None) -> pl.LazyFrame:
-        """The newest published board, or a computed one, with what is known of each market."""
+    def _board(self, window: str, as_of: Instant | None) -> pl.LazyFrame:
+        """The published board that answers, or a computed one, with what was known of each market by then."""
         width, now = require_span("window", window), self._now(as_of)
-        found = reading.published_board(self.store, window, now)
-        if found is None:
-            found = reading.computed_board(self.store, {window: width}, now).lazy()
-        return reading.told(self.store, found)
+        first, last = (now, now) if as_of is not None else (now - reading.BOARD_AGE, None)
+        found = reading.published_board(self.store, window, first, last)
+        if found.is_empty():
+            found = reading.computed_board(self.store, {window: width}, now)
+        made = now if found.is_empty() else found["as_of"].item(0)
+        return reading.told(self.store, found.lazy(), made)
 
     def _last_days(self, venue: str, now: datetime) -> pl.LazyFrame:
         """The venue's health on the last two days that have any, at or before `now`."""

@@ -18,12 +18,14 @@ from lake.derived.slices import needs
 from lake.errors import QueryError
 from lake.schema import GAPS, MARKETS, MOVERS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.store import Store
+from lake.vocab import MarketStatus
 
 SKEW: Final = timedelta(hours=1)
-LATE: Final = timedelta(days=1)
+LATE: Final = timedelta(days=7)
+"""How far back the collector accepts a venue's clock."""
 
 BOARD_AGE: Final = timedelta(minutes=2)
-"""How old a published board may be to answer for "now": two refreshes."""
+"""How much older than the newest row a published board may be to answer for "now": two refreshes."""
 
 FACTS: Final = ("title", "market_id", "category", "close_time", "status")
 """What answers say of each market; all but the title are null for a market without a row in `markets`."""
@@ -74,10 +76,31 @@ def contains(search: str, *names: str) -> pl.Expr:
     return pl.any_horizontal(hits)
 
 
-def newest(store: Store, table: Table, key: str) -> pl.LazyFrame:
-    """The newest version of each: the table's columns, venue."""
-    versions = store.scan(table).sort("as_of", "seq")
-    return versions.unique(key, keep="last", maintain_order=True).select(*table.columns, "venue")
+def newest(store: Store, table: Table, key: str, as_of: datetime | None = None) -> pl.LazyFrame:
+    """What was known of each at `as_of` (None = now): the newest value of each column; the table's columns, venue.
+
+    A version that leaves a column out, or has no tags, takes nothing back. A placeholder's title (the native id) and
+    status count only if no other version has one.
+    """
+    rows = store.scan(table) if as_of is None else store.scan(table).filter(pl.col("as_of") <= moment(as_of))
+    is_stub = _is_placeholder() if table is MARKETS else pl.lit(False)
+    guessed = {name: pl.col(name).filter("is_stub").last() for name in ("title", "status") if name in table.columns}
+    said = {name: pl.col(name).filter(~pl.col("is_stub")).last(ignore_nulls=True) for name in guessed}
+    tags = pl.col("tags").filter(pl.col("tags").list.len() > 0).last()
+    rest = [name for name in (*table.columns, "venue") if name not in (key, "tags", *guessed)]
+    folded = rows.with_columns(is_stub=is_stub).sort("as_of", "seq").group_by(key, maintain_order=True)
+    return folded.agg(
+        pl.col(rest).last(ignore_nulls=True),
+        tags=pl.coalesce(tags, pl.col("tags").last(ignore_nulls=True)),
+        **{name: pl.coalesce(said[name], guessed[name]) for name in guessed},
+    ).select(*table.columns, "venue")
+
+
+def _is_placeholder() -> pl.Expr:
+    """Whether a version of a market was made up from its id, as no catalogue had told of it yet."""
+    native_id = pl.col("market_id").str.splitn(":", 2).struct[1]
+    is_stub = (pl.col("status") == MarketStatus.INITIALIZED.value) & (pl.col("title") == native_id)
+    return is_stub.fill_null(False)
 
 
 def all_markets(store: Store) -> pl.LazyFrame:
@@ -94,24 +117,34 @@ def unlisted(seen: pl.LazyFrame) -> pl.LazyFrame:
     return seen.with_columns(*empty).with_columns(title=title).select(*MARKETS.columns, "venue")
 
 
-def told(store: Store, rows: pl.LazyFrame) -> pl.LazyFrame:
-    """`rows` with `FACTS`, in the same order."""
-    facts = newest(store, MARKETS, "market_key").select("market_key", *FACTS)
-    title = pl.coalesce("title", "market_id", pl.col("market_key").cast(pl.String))
-    return rows.join(facts, on="market_key", how="left", maintain_order="left").with_columns(title=title)
+def told(store: Store, rows: pl.LazyFrame, as_of: datetime | None = None) -> pl.LazyFrame:
+    """`rows` with `FACTS` as they were known at `as_of` (None = now), in the same order.
+
+    The names of a market that only a later catalogue tells of, title and market_id, are those of today.
+    """
+    facts = newest(store, MARKETS, "market_key", as_of).select("market_key", *FACTS)
+    joined = rows.join(facts, on="market_key", how="left", maintain_order="left")
+    names = [pl.col("title"), pl.col("market_id")]
+    if as_of is not None:
+        today = newest(store, MARKETS, "market_key").select("market_key", pl.col("title", "market_id").name.suffix("/"))
+        joined = joined.join(today, on="market_key", how="left", maintain_order="left")
+        names = [pl.coalesce("title", "title/").alias("title"), pl.coalesce("market_id", "market_id/")]
+    named = joined.with_columns(names).drop("title/", "market_id/", strict=False)
+    return named.with_columns(title=pl.coalesce("title", "market_id", pl.col("market_key").cast(pl.String)))
 
 
 def newest_quote(store: Store, venue: str, market: int, as_of: datetime) -> pl.DataFrame:
-    """The market's newest quote at `as_of`, one row or none: day by day backwards, until there is one."""
+    """The market's newest quote at `as_of`, one row or none: day by day backwards, until no older day can beat it."""
     where = (pl.col("market_key") == market) & (pl.col("event_time") <= moment(as_of))
+    found = QUOTES.empty().collect()
     for day in reversed(dates(store, QUOTES, [venue])):
-        if day <= (as_of + LATE).date():
-            found = (
-                store.scan(QUOTES, venues=[venue], dates=[day]).filter(where).sort("event_time", "seq").last().collect()
-            )
-            if not found.is_empty():
-                return found
-    return QUOTES.empty().collect()
+        if day > (as_of + LATE).date():
+            continue
+        if not found.is_empty() and (found["event_time"].item() - SKEW).date() > day:
+            break
+        rows = store.scan(QUOTES, venues=[venue], dates=[day]).filter(where)
+        found = pl.concat([found.lazy(), rows]).sort("event_time", "seq").last().collect()
+    return found
 
 
 def open_gaps(store: Store, as_of: datetime, within: timedelta) -> pl.LazyFrame:
@@ -131,20 +164,17 @@ def open_gaps(store: Store, as_of: datetime, within: timedelta) -> pl.LazyFrame:
     return told.filter(~is_over)
 
 
-def published_board(store: Store, window: str, as_of: datetime) -> pl.LazyFrame | None:
-    """The newest published board of that window, at most `BOARD_AGE` old at `as_of`: `schema.MOVERS`, venue.
+def published_board(store: Store, window: str, first: datetime, last: datetime | None = None) -> pl.DataFrame:
+    """The newest published board of that window as of `first` to `last` (None = any later): `schema.MOVERS`, venue.
 
-    None if there is none: an older board says what moved then, not now.
+    No rows if there is none.
     """
-    oldest = as_of - BOARD_AGE
-    wanted = [day for day in dates(store, MOVERS) if oldest.date() <= day <= as_of.date()]
-    if not wanted:
-        return None
-    rows = store.scan(MOVERS, dates=wanted).filter(
-        pl.col("window") == window, pl.col("as_of").is_between(moment(oldest), moment(as_of))
-    )
-    found = rows.filter(pl.col("as_of") == pl.col("as_of").max()).select(*MOVERS.columns, "venue").collect()
-    return None if found.is_empty() else found.lazy()
+    wanted = [day for day in dates(store, MOVERS) if first.date() <= day and (last is None or day <= last.date())]
+    is_in = pl.col("as_of") >= moment(first)
+    if last is not None:
+        is_in &= pl.col("as_of") <= moment(last)
+    rows = store.scan(MOVERS, dates=wanted).filter(pl.col("window") == window, is_in)
+    return rows.filter(pl.col("as_of") == pl.col("as_of").max()).select(*MOVERS.columns, "venue").collect()
 
 
 def computed_board(store: Store, windows: Mapping[str, timedelta], as_of: datetime) -> pl.DataFrame:
@@ -165,7 +195,7 @@ def computed_board(store: Store, windows: Mapping[str, timedelta], as_of: dateti
     held = pl.concat([*before, quotes.filter(recent)])
     loaded = [frame.lazy() for frame in pl.collect_all([held, trades.filter(recent), store.scan(GAPS)])]
     ticks = since(loaded[0], loaded[1], loaded[2], start)
-    markets = newest(store, MARKETS, "market_key")
+    markets = newest(store, MARKETS, "market_key", as_of)
     return board(*ticks, stats, markets, as_of=as_of, windows=windows)
 
 

@@ -372,7 +372,7 @@ MOVERS = Table(
     key=("as_of", "window", "market_key"),
     order=("window", "market_key"),
     partitions=VENUE_DAY,
-    about="each market's move over each window, scored",
+    about="published boards: each market's move over each window; filter on as_of",
 )
 
 SPIKES = Table(

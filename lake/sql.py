@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow.dataset as arrow
 from pyarrow import fs
 
+from lake import layout
 from lake.errors import QueryError
 from lake.schema import TABLES, Table
 from lake.store import Store
@@ -44,13 +45,15 @@ _CATALOG: Final = ("show", "information_schema", "duckdb_", "sqlite_master")
 """Words of a query that asks for all tables."""
 
 _WORDS: Final = re.compile(r"[a-z_][a-z0-9_]*")
+_BARE_WINDOW: Final = re.compile(r"""(?<!["'\w])window(?!["'\w])""", re.IGNORECASE)
 _UNKNOWN: Final = re.compile(r"Table with name (.+?) does not exist")
 
 
 def run(store: Store, query: str) -> pl.DataFrame:
     """The rows of one SELECT (or DESCRIBE, SHOW, SUMMARIZE, EXPLAIN) over `NAMES`; times are in UTC.
 
-    Of columns with the same name the later get a number. Raises `QueryError` on anything else, in one line.
+    Of columns with the same name the later get a number. Raises `QueryError` on anything else, `LakeError` on a damaged
+    file, in one line.
     """
     engine = duckdb.connect(":memory:", config=_CONFIG)
     try:
@@ -58,7 +61,9 @@ def run(store: Store, query: str) -> pl.DataFrame:
         _prepare(engine, store, _named(query))
         return _plain(engine.sql(query).pl())
     except duckdb.Error as exc:
-        raise QueryError(_gist(exc)) from exc
+        if layout.SUFFIX in str(exc):
+            store.require_whole(exc)
+        raise QueryError(_gist(exc, query)) from exc
     except pl.exceptions.PolarsError as exc:
         raise QueryError(
             f"query: a column cannot be shown, cast it to VARCHAR ({str(exc).split('. Hint')[0]})"
@@ -78,7 +83,8 @@ def describe(store: Store) -> pl.DataFrame:
         columns = {name: _columns(engine, name) for name in NAMES}
     finally:
         engine.close()
-    counts = pl.collect_all([store.scan(table).select(pl.len()) for table in BASES.values()])
+    with store.reading():
+        counts = pl.collect_all([store.scan(table).select(pl.len()) for table in BASES.values()])
     rows = {name: count.item() for name, count in zip(BASES, counts, strict=True)}
     abouts = {name: table.about for name, table in BASES.items()} | {name: view.about for name, view in VIEWS.items()}
     return pl.DataFrame(
@@ -157,11 +163,15 @@ def _plain(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(narrow.select(fitting))
 
 
-def _gist(exc: duckdb.Error) -> str:
+def _gist(exc: duckdb.Error, query: str) -> str:
     """What is wrong, in one line; for an unknown table the known ones."""
     text = str(exc)
     unknown = _UNKNOWN.search(text)
     if unknown:
         return f"query: there is no table {unknown[1]}; there are {', '.join(sorted(NAMES))}"
-    hint = "; a query reaches nothing but the lake's tables" if isinstance(exc, duckdb.PermissionException) else ""
+    hint = ""
+    if isinstance(exc, duckdb.PermissionException):
+        hint = "; a query reaches nothing but the lake's tables"
+    elif isinstance(exc, duckdb.ParserException) and _BARE_WINDOW.search(query):
+        hint = '; window is a word of SQL: as a column, write "window"'
     return "query: " + " ".join(text.split("\n\n")[0].split()) + hint

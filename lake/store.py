@@ -7,8 +7,8 @@ derived files are replaced whole. This file alone touches the disk below the lak
 
 import json
 import os
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
@@ -30,6 +30,9 @@ from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
 
 ROW_GROUP: Final = 100_000
+
+_MAGIC: Final = b"PAR1"
+_LEAST: Final = 12  # bytes: the mark twice, and the length of the footer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,11 @@ class Store:
             found = json.loads(marker.read_text())
             name, version = str(found["mode"]), int(found["schema_version"])
         except (FileNotFoundError, NotADirectoryError):
-            raise LakeMissing(f"lake {root}: there is none; fill one first, as with `movers replay PATH`") from None
+            raise LakeMissing(
+                f"lake {root.absolute()}: there is none; fill one first, as with `movers replay PATH`"
+            ) from None
         except OSError as exc:
-            raise LakeMissing(f"lake {root}: cannot be read: {_reason(exc)}") from exc
+            raise LakeMissing(f"lake {root.absolute()}: cannot be read: {_reason(exc)}") from exc
         except (ValueError, KeyError, TypeError) as exc:
             raise LakeMismatch(f"{marker}: is no lake marker; give another folder or restore that file") from exc
         if version > SCHEMA_VERSION:
@@ -137,6 +142,28 @@ class Store:
             return pl.read_parquet(self.path(part), hive_partitioning=False)
         except (pl.exceptions.PolarsError, OSError) as exc:
             raise LakeError(f"{self.path(part)}: cannot be read ({exc}); move it away and fill that day again") from exc
+
+    def damaged(self) -> list[Path]:
+        """The files of all tables that are cut, overwritten or unreadable: without Parquet's mark at both ends."""
+        parts = (part for table in TABLES.values() for part in self.parts(table))
+        return [path for path in map(self.path, parts) if not _is_whole(path)]
+
+    def require_whole(self, exc: Exception) -> None:
+        """Raise `LakeError` from `exc` if a file is damaged."""
+        damaged = self.damaged()
+        if damaged:
+            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+            advice = "move it away and replay or collect that day again"
+            raise LakeError(f"{damaged[0]}: is damaged{more}; {advice}") from exc
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Where an engine fails within this and a file is damaged, raise `LakeError` that names it."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, OSError) as exc:
+            self.require_whole(exc)
+            raise
 
     def strangers(self) -> list[PurePosixPath]:
         """Files below the tables' folders that are none of the lake's: reported, never read."""
@@ -230,6 +257,19 @@ class Store:
             return layout.parse(PurePosixPath(path.relative_to(self.root)))
         except BadName:
             return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file begins and ends as Parquet does; one that has just gone is no damage."""
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(len(_MAGIC)), file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - len(_MAGIC)))
+            return size >= _LEAST and head == file.read() == _MAGIC
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:

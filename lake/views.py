@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from lake.derived.prices import EPSILON, MAX_SPREAD
+from lake.schema import EVENTS, MARKETS, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +27,35 @@ HISTORIES: Final[Mapping[str, str]] = {"markets": "markets_history", "events": "
 """Versioned table to the name under which SQL finds all of its versions."""
 
 
-def _newest(table: str, key: str) -> View:
+_STUB: Final = """coalesce(status = 'initialized' AND title = substr(market_id, strpos(market_id, ':') + 1), false)"""
+"""A version of a market that was made up from its id, as in `lake.reading`."""
+
+
+def _newest(table: Table, key: str) -> View:
+    """What `lake.reading.newest` says, in SQL."""
+    is_stub = _STUB if table is MARKETS else "false"
+    special = {key: key, "venue": "venue", "tags": f"coalesce({_last('tags', 'len(tags) > 0')}, {_last('tags')})"}
+    for name in ("title", "status"):
+        special[name] = f"coalesce({_last(name, 'NOT is_stub')}, {_last(name)})"
+    columns = ", ".join(f"{special.get(name, _last(name))} AS {name}" for name in table.schema)
+    history = HISTORIES[table.name]
     return View(
-        table,
-        f"the newest version of each; all of them: {HISTORIES[table]}",
-        f"""SELECT * FROM {HISTORIES[table]}
-            QUALIFY row_number() OVER (PARTITION BY venue, {key} ORDER BY as_of DESC, seq DESC) = 1""",
+        table.name,
+        f"what is known of each now, the newest value of each column; all versions: {history}",
+        f"SELECT {columns} FROM (SELECT *, {is_stub} AS is_stub FROM {history}) GROUP BY venue, {key}",
     )
+
+
+def _last(column: str, where: str = "true") -> str:
+    """The newest value that is not null, of the versions `where`."""
+    return f"arg_max({column}, (as_of, seq)) FILTER (WHERE {where})"
 
 
 _SNAPSHOTS = View(
     "snapshots",
     "quotes as the original stored them; price is the mid of a book at most 10 cents wide, else null, never one side",
     f"""SELECT event_time AS ts, q.market_key AS token_id,
-               CASE WHEN bid <= ask AND ask - bid <= {MAX_SPREAD + EPSILON} THEN (bid + ask) / 2 END AS price,
+               CASE WHEN bid <= ask AND ask - bid <= {MAX_SPREAD + EPSILON} THEN round((bid + ask) / 2, 9) END AS price,
                volume_24h_usd AS volume_24h,
                CASE WHEN bid <= ask THEN ask - bid END AS spread,
                q.venue, q.date
@@ -80,6 +96,12 @@ _MOVERS_CACHE = View(
         FROM movers WHERE classic_rank IS NOT NULL""",
 )
 
+_MOVERS_LATEST = View(
+    "movers_latest",
+    "the newest published board of each window",
+    """SELECT * FROM movers QUALIFY as_of = max(as_of) OVER (PARTITION BY "window")""",
+)
+
 _VOLUME_SPIKES = View(
     "volume_spikes",
     "spikes as the original stored them; volumes are those of the spike's window, USD",
@@ -109,7 +131,8 @@ _WATCHLIST = _without_rows("watchlist", "user_session_id:VARCHAR market_id:VARCH
 VIEWS: Final[Mapping[str, View]] = {
     view.name: view
     for view in (
-        _newest("markets", "market_key"), _newest("events", "event_id"), _SNAPSHOTS, _MARKET_TOKENS,
-        _ohlc("1m"), _ohlc("5m"), _ohlc("1h"), _MOVERS_CACHE, _VOLUME_SPIKES, _USER_ALERTS, _WATCHLIST,
+        _newest(MARKETS, "market_key"), _newest(EVENTS, "event_id"), _SNAPSHOTS, _MARKET_TOKENS,
+        _ohlc("1m"), _ohlc("5m"), _ohlc("1h"), _MOVERS_LATEST, _MOVERS_CACHE, _VOLUME_SPIKES, _USER_ALERTS,
+        _WATCHLIST,
     )
 }  # fmt: skip

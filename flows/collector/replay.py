@@ -15,7 +15,7 @@ from typing import Final
 import polars as pl
 
 from flows.collector.pipeline import Counts, Pipeline, Segment
-from flows.collector.recordings import Recording
+from flows.collector.recordings import Recording, Survey
 from flows.venues.base import Adapter, Frame, Opened, frame_seq
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
@@ -53,6 +53,7 @@ def replay(
     recording: Recording,
     store: Store,
     *,
+    survey: Survey | None = None,
     speed: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -60,10 +61,10 @@ def replay(
 ) -> ReplayReport:
     """Replay into `store`, at `speed` times the recorded pace, or as fast as it goes.
 
-    The recording is read to its end first, so a damaged one is refused before a row is written.
-    Raises `RecordingError`, `LakeError`.
+    The recording is read to its end first, unless its `survey` is given: a damaged one is refused before a row is
+    written. Raises `RecordingError`, `LakeError`.
     """
-    survey = recording.survey()
+    survey = survey or recording.survey()
     epoch = _epoch(store, survey.digest)
     report = ReplayReport(recording.name, from_us(survey.first), from_us(survey.last), epoch)
     started = timer()

@@ -157,7 +157,7 @@ class SubscribedFrame(msgspec.Struct, tag_field="type", tag="subscribed", gc=Fal
 
 
 class OkFrame(Sequenced, tag_field="type", tag="ok", kw_only=True, gc=False):
-    """The answer to an update, with the markets that are left, or to a question, with a list; it has a seq of its sid."""
+    """The answer to an update, with the markets that are left, or a list; it takes a seq of its sid."""
 
     msg: OkMsg | list[object] | None = None
 

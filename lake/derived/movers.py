@@ -18,7 +18,7 @@ from lake.derived.slices import DAY, WINDOWS, Slices, Span, needs, slices
 from lake.schema import MOVERS, VENUE_STATS
 from lake.vocab import PriceRule
 
-RULE_VERSION: Final = "moves-1"
+RULE_VERSION: Final = "moves-2"
 """Names every number and rule of this file, `prices`, `slices` and `scores`; raised when one of them changes."""
 
 MIN_COVERAGE: Final = 0.8
@@ -230,12 +230,17 @@ def _overlaps(span: Span) -> pl.Expr:
 
 
 def _reported(stats: pl.LazyFrame | None, as_of: datetime) -> pl.LazyFrame:
-    """By market: what the venue last said of the day's volume, if it said so within a day."""
+    """By market: what the venue last said of the day's volume in each unit, if it said so within a day.
+
+    A row that leaves a figure out, as a ticker's does, takes nothing back.
+    """
     said = VENUE_STATS.empty() if stats is None else stats
     time = pl.col("received_time")
-    recent = said.filter(time > moment(as_of - DAY), time <= moment(as_of)).sort("market_key", "received_time", "seq")
-    newest = recent.unique("market_key", keep="last")
-    return newest.select("market_key", reported_usd="volume_24h_usd", reported_contracts="volume_24h_contracts")
+    recent = said.filter(time > moment(as_of - DAY), time <= moment(as_of)).sort("received_time", "seq")
+    return recent.group_by("market_key").agg(
+        reported_usd=pl.col("volume_24h_usd").last(ignore_nulls=True),
+        reported_contracts=pl.col("volume_24h_contracts").last(ignore_nulls=True),
+    )
 
 
 def _sliced(held: pl.DataFrame, spans: Mapping[str, Slices]) -> pl.LazyFrame:

@@ -170,9 +170,82 @@ def test_last_line_cut_off_is_a_damaged_recording(movers, tmp_path):
     assert not list((tmp_path / "data").rglob("*.parquet"))
 
 
-def test_missing_lake_names_those_that_are_there(movers):
-    """Whoever replayed and then queries the default lake is told where the rows are."""
+def test_only_lake_there_is_read(movers, monkeypatch):
+    """Whoever replayed and then asks without a mode gets that lake, and is told so; a chosen mode is kept to."""
     assert movers("demo")[0] == 0
     code, _, said = movers("query", "SELECT 1")
+    assert code == 0
+    assert "data/replay, the only lake here" in said
+    code, _, said = movers("query", "SELECT 1", "--mode", "live")
     assert code == 2
     assert "--mode replay" in said
+    monkeypatch.setenv("COLLECTOR_MODE", "simulated")
+    assert movers("query", "SELECT 1")[0] == 2
+
+
+def test_one_damaged_recording_does_not_hide_the_others(movers, tmp_path):
+    """The good ones are accounted for, with bars and movers; the damaged one is named, and the exit code says it."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    whole = (SESSION / "kalshi.jsonl.gz").read_bytes()
+    (folder / "good.jsonl.gz").write_bytes(whole)
+    (folder / "half.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    code, out, said = movers("replay", str(folder))
+    assert code == 2
+    assert "good" in out
+    assert "Top movers" in out
+    assert "half.jsonl.gz" in said
+
+
+def test_refused_recording_makes_no_lake(movers, tmp_path):
+    """Where nothing could be replayed, nothing is left behind."""
+    (tmp_path / "half.jsonl.gz").write_bytes((SESSION / "kalshi.jsonl.gz").read_bytes()[:20_000])
+    assert movers("replay", "half.jsonl.gz")[0] == 2
+    assert not (tmp_path / "data").exists()
+
+
+def test_move_across_a_gap_says_so(movers, lake):
+    """A window that was not watched whole is not called 100 %, and its gap is named."""
+    _, out, _ = movers("top", "--lake", str(lake), "--window", "1h", "--as-of", "2026-09-21T15:54:00Z")
+    [row] = [line for line in out.splitlines() if "Aldergate" in line]
+    assert "99.8%, gap" in row
+
+
+def test_settling_markets_are_left_out_and_counted(movers, lake):
+    """Their jump is no move; who wants them says so."""
+    at = ("top", "--lake", str(lake), "--as-of", "2026-09-21T15:54:00Z")
+    _, out, _ = movers(*at)
+    assert "settling left out" in out
+    _, out, _ = movers(*at, "--all")
+    assert "Greywater" in out
+
+
+def test_empty_board_says_why(movers, lake):
+    """Nothing above the floor, for each reason how many."""
+    _, out, _ = movers("top", "--lake", str(lake), "--window", "3h")
+    assert "Nothing above the floor" in out
+    assert "not watched long enough" in out or "with a gap" in out
+
+
+def test_default_board_is_one(movers, lake):
+    """`top` without an instant shows what the replay ended with: both venues, one instant."""
+    _, out, _ = movers("top", "--lake", str(lake))
+    assert "as of 2026-09-21 15:55:00Z" in out
+    assert "Meridian" in out
+    assert "Aldergate" in out
+
+
+def test_suffix_is_the_format(movers, lake, tmp_path):
+    """A file named .parquet is one."""
+    assert movers("query", "SELECT 1 AS x", "--lake", str(lake), "--out", str(tmp_path / "x.parquet"))[0] == 0
+    assert pl.read_parquet(tmp_path / "x.parquet").rows() == [(1,)]
+
+
+def test_markup_in_names_is_text(movers, tmp_path):
+    """A folder may be called anything."""
+    folder = tmp_path / "[bold]"
+    folder.mkdir()
+    (folder / "[red]x.jsonl.gz").write_bytes((SESSION / "kalshi.jsonl.gz").read_bytes())
+    code, out, _ = movers("replay", str(folder))
+    assert code == 0
+    assert "[red]x" in out

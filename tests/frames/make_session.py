@@ -522,6 +522,11 @@ def text(lines: Iterable[tuple[int, str]]) -> bytes:
     return b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
 
 
+END = 1_790_006_100_000
+"""When both recordings stop, in milliseconds: each has a last word of no market then."""
+
+LAST = {"polymarket": "PONG", "kalshi": '{"type":"ok","id":9,"msg":[]}'}
+
 SESSIONS: dict[str, Callable[[], list[tuple[int, str]]]] = {"polymarket": polymarket, "kalshi": kalshi}
 
 
@@ -529,7 +534,7 @@ def main() -> None:
     """Write both sessions."""
     FOLDER.mkdir(exist_ok=True)
     for name, make in SESSIONS.items():
-        lines = make()
+        lines = [*make(), (END, LAST[name])]
         path = FOLDER / f"{name}.jsonl.gz"
         path.write_bytes(gzip.compress(text(lines), compresslevel=9, mtime=0))
         print(f"{path}: {len(lines)} frames, {path.stat().st_size} bytes")

@@ -234,5 +234,7 @@ def test_unreadable_file(tmp_path):
 def test_session_is_its_generators(name):
     """The committed session is what its generator makes, line by line, and small."""
     path = make_session.FOLDER / f"{name}.jsonl.gz"
-    assert gzip.decompress(path.read_bytes()) == make_session.text(make_session.SESSIONS[name]())
+    assert gzip.decompress(path.read_bytes()) == make_session.text(
+        [*make_session.SESSIONS[name](), (make_session.END, make_session.LAST[name])]
+    )
     assert path.stat().st_size < 200_000
