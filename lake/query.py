@@ -76,7 +76,7 @@ def _answered(
     """The question, which raises `LakeError` where a damaged file keeps it from an answer."""
 
     @wraps(ask)
-    def asked(lake: "Lake", *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+    def asked(lake: "Lake", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
         with lake.store.reading():
             return ask(lake, *args, **kwargs)
 

@@ -83,17 +83,15 @@ def newest(store: Store, table: Table, key: str, as_of: datetime | None = None) 
     status count only if no other version has one.
     """
     rows = store.scan(table) if as_of is None else store.scan(table).filter(pl.col("as_of") <= moment(as_of))
-    is_stub = _is_placeholder() if table is MARKETS else pl.lit(False)
-    guessed = {name: pl.col(name).filter("is_stub").last() for name in ("title", "status") if name in table.columns}
-    said = {name: pl.col(name).filter(~pl.col("is_stub")).last(ignore_nulls=True) for name in guessed}
-    tags = pl.col("tags").filter(pl.col("tags").list.len() > 0).last()
-    rest = [name for name in (*table.columns, "venue") if name not in (key, "tags", *guessed)]
-    folded = rows.with_columns(is_stub=is_stub).sort("as_of", "seq").group_by(key, maintain_order=True)
-    return folded.agg(
-        pl.col(rest).last(ignore_nulls=True),
-        tags=pl.coalesce(tags, pl.col("tags").last(ignore_nulls=True)),
-        **{name: pl.coalesce(said[name], guessed[name]) for name in guessed},
-    ).select(*table.columns, "venue")
+    said = {"tags": pl.col("tags").list.len() > 0}
+    if table is MARKETS:
+        said |= dict.fromkeys(("title", "status"), ~_is_placeholder())
+    told = [pl.when(is_said).then(name).alias(f"{name}/said") for name, is_said in said.items()]
+    columns = [name for name in (*table.columns, "venue") if name != key]
+    last = pl.col(*columns, *(f"{name}/said" for name in said)).last(ignore_nulls=True)
+    folded = rows.with_columns(told).sort("as_of", "seq").group_by(key).agg(last)
+    best = [pl.coalesce(f"{name}/said", name).alias(name) for name in said]
+    return folded.with_columns(best).select(*table.columns, "venue")
 
 
 def _is_placeholder() -> pl.Expr:
@@ -123,14 +121,11 @@ def told(store: Store, rows: pl.LazyFrame, as_of: datetime | None = None) -> pl.
     The names of a market that only a later catalogue tells of, title and market_id, are those of today.
     """
     facts = newest(store, MARKETS, "market_key", as_of).select("market_key", *FACTS)
-    joined = rows.join(facts, on="market_key", how="left", maintain_order="left")
-    names = [pl.col("title"), pl.col("market_id")]
     if as_of is not None:
-        today = newest(store, MARKETS, "market_key").select("market_key", pl.col("title", "market_id").name.suffix("/"))
-        joined = joined.join(today, on="market_key", how="left", maintain_order="left")
-        names = [pl.coalesce("title", "title/").alias("title"), pl.coalesce("market_id", "market_id/")]
-    named = joined.with_columns(names).drop("title/", "market_id/", strict=False)
-    return named.with_columns(title=pl.coalesce("title", "market_id", pl.col("market_key").cast(pl.String)))
+        today = newest(store, MARKETS, "market_key").join(facts, on="market_key", how="anti")
+        facts = pl.concat([facts, today.select("market_key", "title", "market_id")], how="diagonal")
+    title = pl.coalesce("title", "market_id", pl.col("market_key").cast(pl.String))
+    return rows.join(facts, on="market_key", how="left", maintain_order="left").with_columns(title=title)
 
 
 def newest_quote(store: Store, venue: str, market: int, as_of: datetime) -> pl.DataFrame:

@@ -260,12 +260,13 @@ class Store:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file begins and ends as Parquet does; one that has just gone is no damage."""
+    """Whether a file begins and ends as Parquet does, its footer's length and mark; one just gone is no damage."""
     try:
         with path.open("rb") as file:
             head, size = file.read(len(_MAGIC)), file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - len(_MAGIC)))
-            return size >= _LEAST and head == file.read() == _MAGIC
+            file.seek(max(0, size - 8))
+            footer, tail = int.from_bytes(file.read(4), "little"), file.read()
+            return head == tail == _MAGIC and footer + _LEAST <= size
     except FileNotFoundError:
         return True
     except OSError:

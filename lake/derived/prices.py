@@ -35,6 +35,7 @@ RULE: Final = pl.Enum([rule.value for rule in PriceRule])
 ORDER: Final = ("market_key", "event_time", "seq", "kind")
 """How the rows of `reference` are sorted."""
 
+_DIGITS: Final = 9  # of a mid: sheds the noise of binary fractions, so 0.45 and 0.47 have 0.46 between them
 _FIRST: Final = 0  # seq of a closed gap's row: it hides every quote of its first instant too
 _NAN: Final = float("nan")
 _LONG_AGO: Final = pl.lit(0, dtype=pl.Int64).cast(TIME)
@@ -219,7 +220,7 @@ def _priced(rows: pl.LazyFrame) -> pl.LazyFrame:
     is_tight = pl.col("spread") <= MAX_SPREAD + EPSILON
     is_inside = pl.col("spread").is_not_null() & trade.is_between(bid - EPSILON, ask + EPSILON)
     return young.with_columns(
-        price=pl.when(is_tight).then((bid + ask) / 2).when(is_inside).then(trade.clip(bid, ask)),
+        price=pl.when(is_tight).then(((bid + ask) / 2).round(_DIGITS)).when(is_inside).then(trade.clip(bid, ask)),
         rule=pl.when(is_tight).then(_rule(PriceRule.MID)).when(is_inside).then(_rule(PriceRule.LAST_TRADE)),
         is_tick=pl.col("kind").is_in(["quote", "trade"]),
     )

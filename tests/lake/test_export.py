@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from datetime import UTC, date, datetime
 
 import polars as pl
@@ -156,3 +157,53 @@ def test_formats_are_named():
         export.write(FRAME, "xml")
     with pytest.raises(QueryError, match="--out"):
         export.write(FRAME, "parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "format"),
+    [
+        ("x.csv", None, "csv"), ("x.CSV", None, "csv"), ("x.parquet", None, "parquet"), ("x.txt", None, "table"),
+        ("x.txt", "CSV", "csv"), ("x", "Parquet", "parquet"), ("x.csv", "Csv", "csv"), ("x.tsv", "table", "table"),
+    ],
+)  # fmt: skip
+def test_the_name_says_the_format(tmp_path, name, given, format):
+    """In any case; a format that is given goes before a suffix that means nothing."""
+    out = tmp_path / name
+    export.write(FRAME, given, out)
+    if format == "parquet":
+        assert pl.read_parquet(out).equals(FRAME)
+    else:
+        assert out.read_bytes().decode() == export.write(FRAME, format)
+
+
+def test_without_a_file_an_answer_is_a_table():
+    """Neither format nor file."""
+    assert export.write(FRAME, None) == export.table(FRAME)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "why"),
+    [
+        ("x", None, "give --format"), ("x.xlsx", None, "give --format"), ("x.csv", "parquet", "format is parquet"),
+        ("x.parquet", "table", "format is table"), ("x.Parquet", "csv", "format is csv"),
+    ],
+)  # fmt: skip
+def test_a_name_that_says_something_else_is_refused(tmp_path, name, given, why):
+    """Nothing is written under a name that would mislead."""
+    with pytest.raises(QueryError, match=why):
+        export.write(FRAME, given, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_force_replaces_nothing_but_a_file(tmp_path):
+    """A pipe, a device, a link and what it points to stay as they are."""
+    mine, link, lost, pipe = (tmp_path / name for name in ("mine", "link", "lost", "pipe"))
+    mine.write_text("mine")
+    link.symlink_to(mine)
+    lost.symlink_to(tmp_path / "nowhere")
+    os.mkfifo(pipe)
+    for out in (link, lost, pipe):
+        with pytest.raises(QueryError, match="no regular file"):
+            export.write(FRAME, "csv", out, force=True)
+    assert mine.read_text() == "mine"
+    assert link.is_symlink() and lost.is_symlink() and pipe.is_fifo()

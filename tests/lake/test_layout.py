@@ -81,6 +81,8 @@ def test_any_path_is_parsed_or_refused(text):
         "quotes/date=2026-03-02/venue=kalshi/x.parquet",
         "quotes/venue=kalshi/date=2026-3-2/x.parquet",
         "quotes/venue=kalshi/date=2026-02-30/x.parquet",
+        "quotes/venue=kalshi/date=20260302/x.parquet",
+        "quotes/venue=kalshi/date=2026-W10-1/x.parquet",
         "quotes/venue=kalshi/date=2026-03-02/deep/x.parquet",
         "segments/date=2026-03-02/x.parquet",
         "nosuch/venue=kalshi/date=2026-03-02/x.parquet",

@@ -7,7 +7,7 @@ import pytest
 
 from lake.derived.movers import board
 from lake.derived.slices import WINDOWS
-from lake.errors import LakeMismatch, LakeMissing, QueryError
+from lake.errors import LakeError, LakeMismatch, LakeMissing, QueryError
 from lake.query import Counts, Lake
 from lake.schema import (
     BARS,
@@ -260,16 +260,17 @@ def boards(catalogue) -> Lake:
 
 def test_movers_come_from_the_newest_board_of_their_window(boards):
     """Not from an older board, nor from one of another window, nor from one after `as_of`."""
-    found = boards.movers("1h")
+    found = boards.movers("1h", "classic")
     assert found.columns == [*MOVERS.columns, "venue", *FACTS]
     assert found.select("market_id", "as_of").rows() == [(name, instant("10:00")) for name in (C, A, B)]
-    assert boards.movers("1h", as_of=instant("09:59:30"))["market_id"].to_list() == [A]
+    assert boards.movers("1h", as_of=instant("09:59"))["market_id"].to_list() == [A]
     assert boards.movers("5m")["market_id"].to_list() == [B]
 
 
 def test_movers_are_ranked_by_the_score_that_is_asked(boards):
     """Each score has its own order; a row that it does not list is not there."""
     assert boards.movers(score="classic")["classic_rank"].to_list() == [1, 2, 3]
+    assert boards.movers().equals(boards.movers(score="biggest"))
     assert boards.movers(score="biggest")["market_id"].to_list()[:2] in ([B, C], [C, B])
 
 
@@ -290,7 +291,7 @@ def test_movers_are_ranked_by_the_score_that_is_asked(boards):
 )
 def test_movers_are_filtered_before_they_are_cut(boards, filters, found):
     """Each filter keeps the rank of the whole board, and a limit of one finds the best of what is left."""
-    assert boards.movers("1h", **filters)["market_id"].to_list() == found
+    assert boards.movers("1h", "classic", **filters)["market_id"].to_list() == found
 
 
 def test_a_market_of_unknown_status_is_not_hidden(boards):
@@ -301,8 +302,116 @@ def test_a_market_of_unknown_status_is_not_hidden(boards):
 
 def test_an_old_board_does_not_answer_for_now(boards):
     """Two minutes after a board the answer is computed: nothing was quoted, so nothing moved."""
-    assert boards.movers("1h", as_of=instant("10:02")).height == 3
-    assert boards.movers("1h", as_of=instant("10:02:01")).is_empty()
+    assert boards.movers("1h").height == 3
+    publish(boards.store, {(TRADES, "kalshi"): [trade(at="10:02:01", market=KEYS[A])]})
+    assert boards.movers("1h").is_empty()
+
+
+@pytest.mark.parametrize(("at", "count"), [("09:59", 1), ("10:00", 3), ("10:00:01", 0), ("09:59:59", 0)])
+def test_an_instant_has_its_own_board(boards, at, count):
+    """A board of another instant, however near, does not answer for the one that is asked."""
+    assert boards.movers("1h", as_of=instant(at)).height == count
+    assert boards.categories("1h", instant(at))["markets"].sum() == count
+
+
+def test_a_board_may_be_newer_than_the_newest_row(boards):
+    """A refresh on the wall's clock, of a feed that is quiet, is the newest board."""
+    derive(boards.store, MOVERS, [mover(A, 1, 7.0, "10:09")], date=TODAY)
+    assert boards.movers("1h").select("market_id", "as_of").rows() == [(A, instant("10:09"))]
+
+
+def test_a_board_knows_what_was_known(catalogue):
+    """What became of a market after an instant changes no answer as of it; its names do not come and go."""
+    busy_session(catalogue)
+    at = instant("10:39:30")
+    ask = {"window": "30m", "as_of": at, "status_not": ["closed"], "limit": None}
+    before, moved = catalogue.movers(**ask), catalogue.moves_at("30m", at)
+    title = catalogue.latest(B, at)["title"].item()
+    assert B in before["market_id"]
+    publish(catalogue.store, {(MARKETS, "kalshi"): [
+        market(B, "11:00", title="Later words", category="other", status="closed", tick_size=0.5),
+        market("kalshi:D", "11:00"),
+    ]})  # fmt: skip
+    assert catalogue.movers(**ask).equals(before)
+    assert catalogue.moves_at("30m", at).equals(moved)
+    assert catalogue.latest(B, at)["title"].item() == title
+    assert catalogue.latest(B, instant("11:00"))["title"].item() == "Later words"
+    assert B not in catalogue.movers(**ask | {"as_of": instant("11:00")})["market_id"]
+
+
+def test_a_name_that_came_late_is_a_name(lake):
+    """Of a market that no catalogue told of yet, the title and id are shown, and nothing else."""
+    publish(
+        lake.store, {(QUOTES, "kalshi"): [quote(at="10:00", market=KEYS[A])], (MARKETS, "kalshi"): [market(A, "11:00")]}
+    )
+    assert lake.moves_at("1h", instant("10:30")).select(FACTS).row(0) == (f"Will {A} happen?", A, None, None, None)
+
+
+def test_a_placeholder_takes_nothing_back(lake):
+    """A market's rows are folded by column; a title made up from the id counts only where there is no other."""
+    stub = {"category": None, "tags": [], "outcomes": None, "outcome_token_ids": None, "tick_size": None}
+    publish(lake.store, {(MARKETS, "kalshi"): [
+        market(A, "09:00", title="Rain?", tags=["a"], result=None),
+        market(A, "10:00", title="A", status="initialized", **stub),
+        market(B, "09:00", title="B", status="initialized", **stub),
+        market("kalshi:E", "09:00", title="E", status="initialized", **stub),
+        market("kalshi:E", "10:00", title=None, status="closed", **stub),
+    ]})  # fmt: skip
+    names = ("title", "status", "category", "tags", "outcomes", "tick_size", "as_of")
+    row = lake.market(A).select(names).row(0)
+    assert row == ("Rain?", "active", "politics", ["a"], ["Yes", "No"], 0.01, instant("10:00"))
+    assert lake.market(B).select("title", "status", "tags").row(0) == ("B", "initialized", [])
+    assert lake.market("kalshi:E").select("title", "status").row(0) == ("E", "closed")
+    order = "SELECT * EXCLUDE (date) FROM markets ORDER BY market_id"
+    assert lake.sql(order).equals(lake.markets().sort("market_id"))
+
+
+def test_a_column_that_is_left_out_is_kept(lake):
+    """Events too; the same in SQL."""
+    known = {"event_id": "kalshi:E", "mutually_exclusive": True}
+    publish(lake.store, {(EVENTS, "kalshi"): [
+        row(EVENTS, title="Old", category="a", tags=["t"], as_of=instant("09:00"), seq=2, **known),
+        row(EVENTS, title="New", tags=[], as_of=instant("09:01"), seq=1, **known),
+    ]})  # fmt: skip
+    assert lake.events().select("title", "category", "tags", "seq").row(0) == ("New", "a", ["t"], 1)
+    assert lake.sql("SELECT * EXCLUDE (date) FROM events").equals(lake.events())
+
+
+def test_instants_may_be_texts(boards):
+    """As texts in RFC 3339, and the lake's folder too."""
+    assert boards.movers("1h", as_of="2026-03-02T10:00:00Z").equals(boards.movers("1h", as_of=instant("10:00")))
+    assert boards.quotes(A, "2026-03-02T10:02:00Z", "2026-03-02T12:02:01+02:00").height == 1
+    assert Lake.open(str(boards.store.root)) == boards
+
+
+def test_a_row_that_came_days_late_is_found(lake):
+    """The collector takes a venue's clock up to seven days back; the newest quote is that of the venue's clock."""
+    late = [
+        quote(0.30, 0.32, "2026-02-24 10:00", KEYS[A]),
+        quote(0.50, 0.52, "2026-03-01 09:00", KEYS[A], received_time=instant("10:00")),
+    ]
+    publish(lake.store, {(QUOTES, "kalshi"): late})
+    publish(lake.store, {(QUOTES, "kalshi"): [quote(0.40, 0.42, "2026-03-01 10:00", KEYS[A])]}, YESTERDAY)
+    publish(lake.store, {(MARKETS, "kalshi"): [market(A)]})
+    assert lake.quotes(A, end=instant("2026-02-25 00:00"))["bid"].to_list() == [0.30]
+    assert lake.latest(A, instant("2026-02-25 00:00"))["bid"].to_list() == [0.30]
+    assert lake.latest(A)["bid"].to_list() == [0.40]
+
+
+def test_a_damaged_file_is_named(boards):
+    """Each question that would read it says which file it is and what to do, in one line."""
+    [part] = boards.store.parts(QUOTES, venues=["kalshi"])
+    path = boards.store.path(part)
+    path.write_bytes(path.read_bytes()[:-7])
+    questions = (
+        boards.markets, boards.counts, lambda: boards.quotes(A), lambda: boards.moves_at("1h"), boards.latest_time,
+        lambda: boards.sql("SELECT max(bid) FROM quotes"),
+    )  # fmt: skip
+    for ask in questions:
+        with pytest.raises(LakeError, match=r"is damaged.*move it away") as caught:
+            ask()
+        assert str(caught.value).startswith(str(path))
+        assert "\n" not in str(caught.value)
 
 
 def test_categories_sum_the_same_board(boards):
@@ -455,6 +564,8 @@ def test_events_are_the_newest_versions(lake):
         (lambda lake: lake.quotes(A, start=datetime(2026, 3, 2)), "start 2026-03-02", "UTC"),
         (lambda lake: lake.trades(end=datetime(2026, 3, 2)), "end 2026-03-02", "UTC"),
         (lambda lake: lake.latest(A, datetime(2026, 3, 2)), "as_of 2026-03-02", "UTC"),
+        (lambda lake: lake.movers(as_of="noon"), "as_of 'noon'", "2026-05-15T19:14:00Z"),
+        (lambda lake: lake.quotes(A, start=""), "start ''", "2026-05-15T19:14:00Z"),
         (lambda lake: lake.gaps(instant("10:00"), instant("09:00")), "start", "after end"),
     ],
 )

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from lake import layout, sql
-from lake.errors import QueryError
+from lake.errors import LakeError, QueryError
 from lake.schema import (
     ALERTS,
     BARS,
@@ -164,6 +164,22 @@ def test_movers_cache_is_what_classic_lists(lake):
     assert found.rows() == [(w, -5.0, 5.0, rank, 30.0) for rank, w in enumerate((90, 300, 86_400, 604_800), 1)]
 
 
+def test_a_word_of_sql_is_hinted_at_only_where_it_may_be_the_fault(lake):
+    """Quoted, or as part of another word, it is not."""
+    for query in ('SELECT "window" FROM FROM movers', "SELEC window_seconds FROM movers_cache"):
+        with pytest.raises(QueryError) as caught:
+            sql.run(lake, query)
+        assert "is a word of SQL" not in str(caught.value)
+
+
+def test_movers_latest_is_the_newest_board_of_each_window(lake):
+    """A window whose last board is older than another's is there all the same."""
+    given = [("1h", "09:00"), ("1h", "10:00"), ("5m", "09:30"), ("5m", "09:29")]
+    derive(lake, MOVERS, [row(MOVERS, market_key=KEY, window=window, as_of=instant(at)) for window, at in given])
+    found = sql.run(lake, 'SELECT "window", as_of FROM movers_latest ORDER BY ALL')
+    assert found.rows() == [("1h", instant("10:00")), ("5m", instant("09:30"))]
+
+
 def test_volume_spikes_are_spikes(lake):
     """The original's names over our figures."""
     known = {"volume_usd": 500.0, "baseline_usd": 100.0, "ratio": 5.0, "severity": "high", "price": 0.4}
@@ -195,8 +211,12 @@ def test_a_condition_on_a_partition_opens_no_other_file(lake, where, count):
     for part in lake.parts(QUOTES, dates=[TODAY]):
         lake.path(part).write_bytes(b"damaged")
     assert sql.run(lake, f"SELECT count(*) FROM quotes WHERE {where}").item() == count
-    with pytest.raises(QueryError, match=r"quotes.*\.parquet"):
-        sql.run(lake, "SELECT count(*) FROM quotes")
+    for ask in (lambda: sql.run(lake, "SELECT count(*) FROM quotes"), lambda: sql.describe(lake)):
+        with pytest.raises(LakeError, match=r"quotes.*\.parquet: is damaged \(and 1 more\)") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    with pytest.raises(QueryError, match="nope"):
+        sql.run(lake, "SELECT nope FROM quotes")
 
 
 @pytest.mark.parametrize("above", ["plain", "a=b", "venue=wrong/date=2020-01-01", "it's [a] *?", "sp ace/ü"])
@@ -328,6 +348,8 @@ def test_nothing_but_the_tables_can_be_reached(lake, query, tmp_path, monkeypatc
         ("SELECT 'x'::INTEGER", "Conversion Error"),
         ("DELETE FROM quotes", "DELETE is not allowed"),
         ("SELECT INTERVAL 1 DAY", "VARCHAR"),
+        ("SELECT window FROM movers", 'write "window"'),
+        ("FROM movers WHERE Window = '1h'", 'write "window"'),
         ("\x00", "query: "),
     ],
 )

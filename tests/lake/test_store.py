@@ -299,3 +299,53 @@ def test_every_file_is_synced_before_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "replace", lambda self, target: (order.append("rename"), rename(self, target))[1])
     new_lake(tmp_path).publish(part_of(1), rows(QUOTES, [quote()]))
     assert order[-3:] == ["sync", "rename", "sync"]
+
+
+@pytest.mark.parametrize(
+    ("hurt", "is_read"),
+    [
+        (lambda data: b"", False),
+        (lambda data: data[:-1], False),
+        (lambda data: b"PAR1PAR1", False),
+        (lambda data: DAMAGED, False),
+        (lambda data: b"x" + data[1:], True),
+    ],
+)
+def test_damaged_files_are_known(tmp_path, hurt, is_read):
+    """Cut, overwritten or empty; a file that is whole is not among them, nor one that is none of the lake's."""
+    store = new_lake(tmp_path)
+    publish(store, {(QUOTES, "kalshi"): [quote()], (QUOTES, "polymarket"): [quote()]})
+    (store.root / "quotes" / "stray.parquet").write_bytes(b"x")
+    assert store.damaged() == []
+    path = store.path(store.parts(QUOTES)[0])
+    path.write_bytes(hurt(path.read_bytes()))
+    assert store.damaged() == [path]
+    if not is_read:
+        with pytest.raises(LakeError, match="is damaged; move it away"), store.reading():
+            store.scan(QUOTES).collect()
+
+
+def test_a_fault_without_damage_is_let_through(tmp_path):
+    """Only a damaged file is blamed on one."""
+    store = new_lake(tmp_path)
+    publish(store, {(QUOTES, "kalshi"): [quote()]})
+    with pytest.raises(pl.exceptions.ColumnNotFoundError), store.reading():
+        store.scan(QUOTES).select("nope").collect()
+
+
+def test_a_folder_that_spells_its_day_otherwise_is_a_stranger(tmp_path):
+    """It is reported, and keeps no question from its answer."""
+    store = new_lake(tmp_path)
+    publish(store, {(QUOTES, "kalshi"): [quote()]})
+    folder = store.root / "quotes" / "venue=kalshi" / "date=20260101"
+    folder.mkdir()
+    (folder / "c-0-1-1.parquet").write_bytes(b"x")
+    assert store.scan(QUOTES).collect().height == 1
+    assert [str(path) for path in store.strangers()] == ["quotes/venue=kalshi/date=20260101/c-0-1-1.parquet"]
+
+
+def test_a_missing_lake_is_named_in_full(tmp_path, monkeypatch):
+    """Also where a relative folder was given."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LakeMissing, match=str(tmp_path / "nowhere")):
+        Store.open(Path("nowhere"))

@@ -58,7 +58,7 @@ def price(state: State, now: datetime) -> tuple[float, str] | None:
     if bid is None or ask is None or bid > ask:
         return None
     if round(ask - bid, 6) <= 0.10:
-        return (bid + ask) / 2, "mid"
+        return round((bid + ask) / 2, 9), "mid"
     if state.last and now - state.last[0] < QUARTER and bid <= state.last[1] <= ask:
         return state.last[1], "last_trade"
     return None

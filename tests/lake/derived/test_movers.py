@@ -233,6 +233,16 @@ def test_volume_as_reported(stat, expected):
     assert (row["volume_24h_usd"] and round(row["volume_24h_usd"], 6), row["volume_basis"]) == expected
 
 
+def test_a_row_without_a_figure_takes_none_back():
+    """A ticker's row between polls reports other figures; each unit has its newest value."""
+    stats = [
+        venue_stat("11:20", volume_24h_usd=5.0), venue_stat("11:30", volume_24h_usd=7.0, volume_24h_contracts=1.0),
+        venue_stat("11:40", volume_total_contracts=9.0), venue_stat("11:40", market=2, volume_24h_usd=1.0),
+    ]  # fmt: skip
+    row = row_of(quote(at="11:50"), stats=stats)
+    assert (row["volume_24h_usd"], row["volume_basis"]) == (7.0, "venue_reported")
+
+
 def test_day_without_a_trade_is_not_called_zero():
     """A market that was watched all day by a feed that tells of no trades has the venue's volume, or an unknown one."""
     watched = quote(at="2026-03-01 09:00")

@@ -51,6 +51,14 @@ def test_book_alone(bid, ask, price):
     assert price_of(quote(bid, ask)) == (price, None if price is None else "mid")
 
 
+@pytest.mark.parametrize(
+    ("bid", "ask", "mid"), [(0.45, 0.47, 0.46), (0.57, 0.59, 0.58), (0.123456, 0.123457, 0.1234565)]
+)
+def test_a_mid_is_the_decimal(bid, ask, mid):
+    """Not a neighbour of it, as the mean of two binary fractions can be."""
+    assert reference(quotes(quote(bid, ask)), trades(), gaps()).collect()["price"].to_list() == [mid]
+
+
 def test_wide_book_takes_the_last_trade():
     """A trade inside a wide book is the price, under its own rule."""
     found = prices_of(trade(0.47, at="10:00:00"), quote(0.40, 0.55, at="10:00:05"))
