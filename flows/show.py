@@ -70,14 +70,15 @@ def board(movers: pl.DataFrame, window: str, score: str, as_of: datetime, notes:
         table.add_column(name, justify="right", no_wrap=True)
     for row in movers.iter_rows(named=True):
         move = row["move_pp"]
+        where = f"  {row['venue']}, across a gap" if row["is_across_gap"] else f"  {row['venue']}"
         table.add_row(
-            Text.assemble(safe_text(row["title"] or row["market_id"]), (f"  {row['venue']}", "dim")),
+            Text.assemble(safe_text(row["title"] or row["market_id"]), (where, "dim")),
             f"{_percent(row['price_then'])} → {_percent(row['price_now'])}",
             Text(_points(move), style=UP if move and move > 0 else DOWN),
             f"{row[score]:.2f}",
             _cents(row["spread_now"]),
             _dollars(row["volume_24h_usd"], row["volume_basis"]),
-            _share(row["coverage_window"]) + (", gap" if row["is_across_gap"] else ""),
+            _share(row["coverage_window"]),
         )
     lines = [f"Nothing above the floor, 1 pp or two ticks: {', '.join(notes)}."] if movers.is_empty() else [*notes]
     if movers.height and movers["volume_24h_usd"].null_count() == movers.height:

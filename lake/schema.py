@@ -341,7 +341,7 @@ MOVERS = Table(
         "window": _TEXT,
         "as_of": TIME,
         "verdict": _TEXT,  # "ok", or why the row is insufficient data
-        "price_then": _FLOAT,  # medians over the slices of SIGNALS, section 1
+        "price_then": _FLOAT,  # medians over the slices of docs/signals.md
         "price_now": _FLOAT,
         "rule_then": _TEXT,  # vocab.PriceRule
         "rule_now": _TEXT,

@@ -1,6 +1,6 @@
 """Quotes, trades and gaps as one step function of the reference price, market by market.
 
-The rule (SIGNALS, section 1): the middle of a two-sided book that is at most 10 cents wide; in a wider
+The rule (docs/signals.md): the middle of a two-sided book that is at most 10 cents wide; in a wider
 book the last trade, if it is younger than 15 minutes and inside the quotes; otherwise nothing. Never
 one half by default, never one side. Bars and movers are sums over this function and decide nothing
 about prices by themselves.

@@ -1,4 +1,4 @@
-"""The scores that rank a board: `biggest` and `classic` of SIGNALS, section 2.
+"""The scores that rank a board: `biggest` and `classic` of docs/signals.md.
 
 Every market is scored before any is left out, and what is unknown stays null: a missing volume or a
 move that was not seen is no zero.

@@ -33,7 +33,7 @@ def body(name: str, seq: int | None = None, sid: int | None = None, **msg: objec
 
 
 def test_dollars_and_cents_are_one_price():
-    """G17: the fixed-point dollars of today and the whole cents of before are the same quote, trade and book."""
+    """The fixed-point dollars of today and the whole cents of before are the same quote, trade and book."""
     assert feed("ticker").tops(QUOTES)[0][:2] == feed("ticker_cents").tops(QUOTES)[0][:2] == (0.40, 0.42)
     now, old = last("trade", of=Trade), last("trade_legacy", of=Trade)
     assert now.price == old.price == 420_000
@@ -52,7 +52,7 @@ def test_cents_alone():
 
 @pytest.mark.parametrize("name", ["ticker", "trade", "delta"])
 def test_unknown_form_is_refused_and_counted(name):
-    """G17: a known kind whose prices are under unknown names is dead, and never a price of 0."""
+    """A known kind whose prices are under unknown names is dead, and never a price of 0."""
     odd = body(name, **{key: ... for key in value(f"kalshi/{name}")["msg"] if "dollars" in key}, price_units="55")
     run = Feed(SOCKET).send(odd).finish()
     assert run.pipeline.counts.outcomes[Outcome.DEAD] == 1

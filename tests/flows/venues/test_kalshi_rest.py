@@ -23,7 +23,7 @@ def parsed(body: Any) -> list:
 
 @pytest.mark.parametrize("name", ["rest_markets", "rest_markets_dual", "rest_markets_cents", "rest_event_single"])
 def test_market_of_every_form(name):
-    """G17: dollars, both, or whole cents alone are the same quote and the same figures, in contracts."""
+    """Dollars, both, or whole cents alone are the same quote and the same figures, in contracts."""
     run = feed(name)
     assert run.tops(QUOTES)[0][:2] == (0.40, 0.42)
     stats = run.rows(VENUE_STATS)[0]

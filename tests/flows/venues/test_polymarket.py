@@ -44,7 +44,7 @@ def traded(token: str = YES, price: str = "0.52", side: str = "BUY", size: str =
 
 
 def test_far_bid_is_no_price():
-    """G1: a bid for 5 shares placed at 0.01 in a 0.50/0.52 book changes no price and writes no row."""
+    """A bid for 5 shares placed at 0.01 in a 0.50/0.52 book changes no price and writes no row."""
     run = feed("book_dump")
     before = run.tops(QUOTES)
     run.named("polymarket/price_change")
@@ -80,7 +80,7 @@ def test_missing_price_is_null_and_never_a_half():
 
 @pytest.mark.parametrize("listing", ["new_market_over_under", "new_market_teams"])
 def test_series_follows_the_first_outcome(listing):
-    """G8: Over/Under and team names are two outcomes of one series, in the direction of the first, whoever speaks."""
+    """Over/Under and team names are two outcomes of one series, in the direction of the first, whoever speaks."""
     best = {"event_type": "best_bid_ask", "market": OTHER, "timestamp": "1790000002000", "spread": "0.02"}
     run = Feed(SOCKET).named(f"polymarket/{listing}")
     run.send(best | {"asset_id": UNDER, "best_bid": "0.30", "best_ask": "0.33"})
@@ -114,7 +114,7 @@ def test_second_tokens_book_is_the_firsts_mirror():
 
 
 def test_mirror_writes_nothing_new():
-    """G7: a market seen in both tokens' streams makes the rows of one."""
+    """A market seen in both tokens' streams makes the rows of one."""
     one = feed("book_dump", "best_bid_ask", "last_trade_price")
     both = feed("book_dump", "book_dump_second_token", "best_bid_ask", "best_bid_ask_second_token")
     both.named("polymarket/last_trade_price", "polymarket/last_trade_price_second_token")
@@ -235,7 +235,7 @@ def test_best_of_the_message_itself():
 
 
 def test_new_grid_leaves_no_artefact():
-    """G15: tick size 0.01 -> 0.001 at 0.96 voids the levels, writes no row, and the next book is taken."""
+    """Tick size 0.01 -> 0.001 at 0.96 voids the levels, writes no row, and the next book is taken."""
     run = feed()
     book = {"event_type": "book", "market": MARKET, "asset_id": YES, "timestamp": "1790000000500", "hash": "g"}
     sides = {"bids": [{"price": "0.95", "size": "10"}], "asks": [{"price": "0.97", "size": "10"}]}

@@ -102,7 +102,7 @@ def test_block_trade_counts_as_volume():
 
 
 def test_trades_alternate_while_the_book_stands():
-    """G2: prints at 0.45 and 0.55 move no price while the quotes stay."""
+    """Prints at 0.45 and 0.55 move no price while the quotes stay."""
     prints = [trade(price, at=f"10:00:{second}") for second, price in ((10, 0.45), (20, 0.55), (30, 0.45), (40, 0.55))]
     [bar] = bars_of_rows(quote(0.45, 0.55), *prints)
     assert [bar[part] for part in PARTS] == [0.5] * 4

@@ -88,7 +88,7 @@ def test_markets_of_the_board():
 
 
 def test_ask_pulled_for_two_seconds():
-    """G4: a side that is away for two seconds moves no median."""
+    """A side that is away for two seconds moves no median."""
     rows = [
         quote(at="10:00:00"),
         quote(0.40, None, at="11:59:50"),
@@ -99,7 +99,7 @@ def test_ask_pulled_for_two_seconds():
 
 
 def test_trades_alternate_while_the_book_stands():
-    """G2: no move, and not listed."""
+    """No move, and not listed."""
     prints = [trade(0.45 + 0.1 * (number % 2), 100, f"11:{number}:00") for number in range(10, 60)]
     row = row_of(quote(0.45, 0.55, at="10:00:00"), *prints)
     assert (row["move_pp"], row["classic"], row["classic_rank"], row["biggest_rank"]) == (0.0, None, None, None)
@@ -107,12 +107,12 @@ def test_trades_alternate_while_the_book_stands():
 
 
 def test_spread_opens_without_trades():
-    """G3: no move while the book is 40 cents wide."""
+    """No move while the book is 40 cents wide."""
     assert move_of(quote(0.50, 0.52, at="10:00"), quote(0.45, 0.85, at="11:50")) == ("insufficient_coverage", None)
 
 
 def test_missing_former_price():
-    """G18: what was not there before is insufficient data, not a rise from zero."""
+    """What was not there before is insufficient data, not a rise from zero."""
     row = row_of(quote(0.49, 0.51, at="11:50:00"))
     assert (row["verdict"], row["move_pp"], row["price_then"]) == ("insufficient_coverage", None, None)
     assert (row["coverage_then"], row["coverage_now"], row["price_now"]) == (0.0, 1.0, 0.5)
@@ -120,7 +120,7 @@ def test_missing_former_price():
 
 
 def test_placeholder_is_no_former_price():
-    """G12: a market listed with an empty or a placeholder book did not fall when its first real quote came."""
+    """A market listed with an empty or a placeholder book did not fall when its first real quote came."""
     rows = [quote(None, None, at="10:00"), quote(0.01, 0.99, at="10:01"), quote(0.07, 0.09, at="11:30")]
     assert move_of(*rows) == ("insufficient_coverage", None)
 
@@ -196,7 +196,7 @@ def test_rule_of_a_slice():
 
 
 def test_long_silence_then_catch_up():
-    """G10: over a gap of ten minutes the short window is excluded and the long one is across it."""
+    """Over a gap of ten minutes the short window is excluded and the long one is across it."""
     rows = [quote(0.19, 0.21, at="10:00"), quote(0.59, 0.61, at="11:59")]
     unseen = gap("11:49", "11:59", market=None)
     assert move_of(*rows, gap_rows=[unseen], window=timedelta(minutes=5))[0] == "gap_in_slice"
@@ -208,7 +208,7 @@ def test_long_silence_then_catch_up():
 
 
 def test_ten_minutes_of_history_are_no_day():
-    """G19: after a restart the day's volume is the venue's or unknown, never that of ten minutes."""
+    """After a restart the day's volume is the venue's or unknown, never that of ten minutes."""
     rows = [quote(at="11:50"), trade(0.41, size=100_000, at="11:55")]
     row = row_of(*rows, window=timedelta(hours=24))
     assert (row["verdict"], row["volume_24h_usd"], row["volume_basis"]) == ("insufficient_coverage", None, None)

@@ -105,12 +105,12 @@ def test_trades_of_one_frame_rank_by_id(turn):
 
 
 def test_small_order_far_below_changes_nothing():
-    """G1: the quotes of a 0.50/0.52 book do not change when five shares are bid at 0.01, nor does the price."""
+    """The quotes of a 0.50/0.52 book do not change when five shares are bid at 0.01, nor does the price."""
     assert prices_of(quote(0.50, 0.52)) == [("10:00:00", 0.51, "mid")]
 
 
 def test_spread_opens_without_trades():
-    """G3: while the book is 40 cents wide there is no price."""
+    """While the book is 40 cents wide there is no price."""
     found = prices_of(quote(0.50, 0.52), quote(0.46, 0.86, at="10:01:00"), quote(0.50, 0.52, at="10:02:00"))
     assert [price for _, price, _ in found] == [0.51, None, 0.51]
 
