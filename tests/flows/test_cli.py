@@ -24,7 +24,8 @@ def movers(monkeypatch, tmp_path, capsys):
         monkeypatch.setattr(sys, "argv", ["movers", *arguments])
         with pytest.raises(SystemExit) as stop:
             cli.main()
-        return (stop.value.code or 0, *capsys.readouterr())  # type: ignore[return-value]
+        said = capsys.readouterr()
+        return stop.value.code or 0, said.out, said.err
 
     return run
 
