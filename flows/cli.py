@@ -79,7 +79,7 @@ def replay_command(
     if strangers:
         say(f"{len(strangers)} other files below {path} are no recordings and were left alone")
     for fault in faults[1:]:
-        say(str(fault))
+        say(str(fault), "red")
     if faults:
         raise faults[0]
 
@@ -162,19 +162,19 @@ def main() -> None:
     try:
         app()
     except MoversError as exc:
-        say(str(exc))
+        say(str(exc), "red")
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as exc:
-        say(f"{exc.filename or 'output'}: {(exc.strerror or str(exc)).lower()}")
+        say(f"{exc.filename or 'output'}: {(exc.strerror or str(exc)).lower()}", "red")
         sys.exit(2)
 
 
-def say(text: str) -> None:
+def say(text: str, style: str = "") -> None:
     """One line for a person, on standard error."""
-    err.print(Text(f"movers: {safe_text(text, 2_000)}", style="red"), soft_wrap=True)
+    err.print(Text(f"movers: {safe_text(text, 2_000)}", style=style), soft_wrap=True)
 
 
 def _replay_all(
