@@ -1,11 +1,9 @@
-"""Time in UTC: microseconds since the epoch, bar edges, partition days, ages.
+"""Time in UTC: microseconds since the epoch, bar edges, partition days.
 
 No function here, or anywhere below the command line, asks the wall clock by itself: "now" is an
-argument, so a replay runs on the recording's clock and a test on its own. `wall` is handed down by
-the composition roots.
+argument, so a replay runs on the recording's clock and a test on its own.
 """
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,14 +12,7 @@ MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 
-Clock = Callable[[], datetime]
-
 _UNITS = {"s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
-
-
-def wall() -> datetime:
-    """The machine's clock, in UTC."""
-    return datetime.now(UTC)
 
 
 def to_us(moment: datetime) -> int:
@@ -62,14 +53,3 @@ def day_of(us: int) -> date:
 def floor_to(us: int, width_us: int) -> int:
     """The closed left edge of the interval of `width_us` that holds `us`."""
     return us - us % width_us
-
-
-def age(then: datetime, now: datetime) -> str:
-    """How long ago, as a person says it: `4 s`, `12 min`, `3 h`, `2 d`; `in the future` if it is."""
-    seconds = (now - then).total_seconds()
-    if seconds < 0:
-        return "in the future"
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"

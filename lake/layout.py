@@ -22,9 +22,6 @@ from lake.schema import SEGMENTS, SEQ_BITS, TABLES, Table
 MARKER: Final = "_lake.json"
 WATERMARKS: Final = "_watermarks.json"
 SUFFIX: Final = ".parquet"
-OWN: Final = ("_trash", "_segments", "wal", "hot")
-"""Folders of the lake's own, beside those of the tables."""
-
 _RANGE = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)-(\d+)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _VALUE = re.compile(r"[a-z0-9][a-z0-9_.-]*")

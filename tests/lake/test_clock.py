@@ -1,12 +1,12 @@
 """`lake.clock`: instants, edges, windows and ages."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.clock import DAY_US, EPOCH, HOUR_US, MINUTE_US, age, day_of, floor_to, from_us, parse_span, parse_time, to_us
+from lake.clock import DAY_US, EPOCH, HOUR_US, MINUTE_US, day_of, floor_to, from_us, parse_span, parse_time, to_us
 
 instants = st.integers(0, 4_000_000_000_000_000)
 
@@ -72,21 +72,3 @@ def test_what_is_no_window_is_refused(text):
     """Anything else is named."""
     with pytest.raises(ValueError, match="is no window"):
         parse_span(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (-1, "in the future"),
-        (0, "0 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (3_599, "59 min"),
-        (3_600, "1 h"),
-        (200_000, "2 d"),
-    ],
-)
-def test_ages_are_said_as_people_say_them(seconds, words):
-    """An age is one whole number and one unit, rounded down."""
-    then = datetime(2026, 3, 2, tzinfo=timezone(timedelta(hours=5)))
-    assert age(then, then + timedelta(seconds=seconds)) == words

@@ -131,7 +131,10 @@ changes_ = st.lists(st.tuples(prices, sizes, st.sampled_from(["BUY", "SELL"]), p
 def test_complement_folds_to_its_mirror(changes, has_best):
     """A change told of the second token at 1 - p, the other side, equals that change told of the first."""
     other = {"BUY": "SELL", "SELL": "BUY"}
-    flip = lambda price: f"{1 - float(price):.2f}"  # noqa: E731
+
+    def flip(price):
+        return f"{1 - float(price):.2f}"
+
     firsts = [level(p, s, side, *((bid, ask) if has_best else ())) for p, s, side, bid, ask in changes]
     seconds = [
         level(flip(p), s, other[side], *((flip(ask), flip(bid)) if has_best else ()), token=NO)
