@@ -44,7 +44,7 @@ lint: $(READY) ## check style, format, types and the floors of imports
 
 lock: $(READY) ## resolve pyproject.toml again; ARGS=--upgrade takes newer versions
 	$(COMPILE) $(ARGS) --group pyproject.toml:installer -o requirements-uv.lock
-	$(COMPILE) $(ARGS) pyproject.toml --extra test --group build -o requirements.lock
+	$(COMPILE) $(ARGS) pyproject.toml --extra test --extra notebooks --group build -o requirements.lock
 
 clean: ## remove .venv and what tools left; data/ stays
 	rm -rf $(VENV) build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

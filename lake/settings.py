@@ -4,6 +4,7 @@ Read once, by a composition root, from the environment and `.env`, and passed do
 Secrets are `SecretStr`: masked in every repr and log.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lake.errors import SettingError
 from lake.vocab import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the venues are, as the settings of the same names."""
+
+    polymarket_gamma_url: str
+    polymarket_clob_url: str
+    polymarket_data_url: str
+    polymarket_wss_url: str
+    kalshi_api_url: str
+    kalshi_wss_url: str
 
 
 class Settings(BaseSettings):
@@ -37,6 +50,9 @@ class Settings(BaseSettings):
     raw_retention_hours: float = Field(24, gt=0, description="how long raw frames are kept, hours")
     wal_dir: Path | None = Field(None, description="folder of the write-ahead log; default <lake>/wal")
 
+    backfill_hours: float = Field(24, ge=0, le=336, description="history fetched at start, hours; 0 = none")
+    collector_name: str = Field("main", pattern=r"^[a-z0-9]+$", description="this collector's name in file names")
+
     database_url: SecretStr | None = Field(None, description="state database; default SQLite beside the lake")
     polymarket_api_key: SecretStr | None = Field(None, description="not needed for market data")
     kalshi_api_key: SecretStr | None = Field(None, description="key id; without it Kalshi is polled over REST")
@@ -52,6 +68,18 @@ class Settings(BaseSettings):
         "https://external-api.kalshi.com/trade-api/v2", description="REST, ends in /trade-api/v2"
     )
     kalshi_wss_url: str = Field("wss://external-api-ws.kalshi.com/trade-api/ws/v2", description="socket, whole address")
+
+    simulator_dir: Path = Field(Path("data/simulator"), description="folder of the simulated venues' key and labels")
+    simulator_polymarket_port: int = Field(8710, ge=1, le=65_535, description="simulated Polymarket, on loopback")
+    simulator_kalshi_port: int = Field(8711, ge=1, le=65_535, description="simulated Kalshi, on loopback")
+    simulator_seed: int = Field(7, ge=0, description="the same seed and start give the same frames")
+    simulator_markets: int = Field(3_000, ge=10, le=100_000, description="simulated markets of both venues together")
+    simulator_rate: float = Field(500, gt=0, le=100_000, description="simulated messages a second, on average")
+
+    app_port: int = Field(5006, ge=1, le=65_535, description="the pages, on loopback")
+    prefect_port: int = Field(4200, ge=1, le=65_535, description="the Prefect server, on loopback")
+    prefect_dir: Path = Field(Path("data/prefect"), description="folder of the Prefect server's database and password")
+    prefect_retention_hours: float = Field(24, gt=0, description="how long Prefect remembers finished runs, hours")
 
     @field_validator("*", mode="before")
     @classmethod
@@ -77,6 +105,25 @@ class Settings(BaseSettings):
         if self.lake_uri is not None and "://" in self.lake_uri:
             raise ValueError(f"LAKE_URI={self.lake_uri}: only a folder can hold the lake so far; give its path")
         return self
+
+    @property
+    def addresses(self) -> Addresses:
+        """Where the venues are: in mode simulated the simulated ones, unless an address is set."""
+        names = Addresses.__dataclass_fields__
+        given = {name: getattr(self, name) for name in names}
+        if self.collector_mode is Mode.SIMULATED:
+            polymarket = f"127.0.0.1:{self.simulator_polymarket_port}"
+            kalshi = f"127.0.0.1:{self.simulator_kalshi_port}"
+            here = {
+                "polymarket_gamma_url": f"http://{polymarket}/gamma",
+                "polymarket_clob_url": f"http://{polymarket}/clob",
+                "polymarket_data_url": f"http://{polymarket}/data",
+                "polymarket_wss_url": f"ws://{polymarket}/ws/market",
+                "kalshi_api_url": f"http://{kalshi}/trade-api/v2",
+                "kalshi_wss_url": f"ws://{kalshi}/trade-api/ws/v2",
+            }
+            given = {name: given[name] if name in self.model_fields_set else here[name] for name in names}
+        return Addresses(**given)
 
     @property
     def lake_root(self) -> Path:

@@ -68,6 +68,7 @@ class PriceRule(StrEnum):
 
     MID = "mid"
     LAST_TRADE = "last_trade"
+    VENUE_HISTORY = "venue_history"  # back-filled: shown and labelled, never tiered or alerted
 
 
 class Gap(StrEnum):

@@ -30,7 +30,8 @@ def stated(*lists: list[str]) -> dict[str, Requirement]:
 
 
 RUN_TIME = stated(PYPROJECT["project"]["dependencies"])
-DEVELOPMENT = stated(PYPROJECT["project"]["optional-dependencies"]["test"], GROUPS["build"])
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+DEVELOPMENT = stated(EXTRAS["test"], EXTRAS["notebooks"], GROUPS["build"])
 LOCKED = RUN_TIME | DEVELOPMENT
 
 
