@@ -64,8 +64,8 @@ class Book:
 
     bids: tuple[Level, ...]
     asks: tuple[Level, ...]
-    changed: int  # when it became so
-    last_trade: int | None  # price of the last trade, of the first outcome
+    changed: int  # when it was last updated
+    last_trade: int | None  # price of the last trade, of the first outcome; a very old one may be forgotten
 
 
 class Kind(StrEnum):
