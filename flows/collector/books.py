@@ -15,6 +15,8 @@ from lake.vocab import Gap, Source
 
 CROSSED_FOR: Final = 1_000_000  # microseconds after which a crossed book is damaged
 
+_TOLD: Final = (Gap.SEQUENCE_HOLE, Gap.BOOK_DAMAGED, Gap.UNSUBSCRIBED)
+
 QuoteRow = tuple[int, int, int, float | None, float | None, float | None, float | None, int, str]
 """A row of `schema.QUOTES`, times in microseconds."""
 
@@ -116,6 +118,7 @@ class Books:
         self._gaps = gaps
         self._crossed: dict[int, tuple[Book, int]] = {}  # since when, by our clock
         self.markets_of: dict[str, set[int]] = {}  # connection to markets heard of on it
+        self.lost: dict[tuple[str, Gap], list[int]] = {}  # connection and reason to books that it must send anew
 
     def __len__(self) -> int:
         return len(self._books)
@@ -191,6 +194,8 @@ class Books:
         book.clear()
         book.is_streamed = book.is_streamed and reason is Gap.SEQUENCE_HOLE  # else a ticker may serve
         self._crossed.pop(book.market, None)
+        if reason in _TOLD:
+            self.lost.setdefault((book.connection, reason), []).append(book.market)
         if book.written is not None:
             self._gaps.open(book.market, book.connection, max(start, book.event + 1, book.written_event + 1), reason)
         book.written = None
@@ -251,6 +256,7 @@ class Books:
         for market, (book, since) in list(self._crossed.items()):
             if received - since > CROSSED_FOR:
                 del self._crossed[market]
+                self.lost.setdefault((book.connection, Gap.BOOK_DAMAGED), []).append(market)
                 if book.written is not None:
                     self._gaps.open(market, book.connection, max(since, book.written_event + 1), Gap.BOOK_DAMAGED)
                     book.written = None

@@ -21,16 +21,25 @@ class Gaps:
 
     def __init__(self) -> None:
         self._open: dict[int, Open] = {}
+        self._unsaid: set[int] = set()  # open, and not yet written
         self.rows: list[GapRow] = []
 
     def open(self, market: int, connection: str, start: int, reason: Gap) -> None:
         """From `start` the market is unknown; an open gap of before stays as it is."""
-        self._open.setdefault(market, Open(connection, start, reason))
+        if market not in self._open:
+            self._open[market] = Open(connection, start, reason)
+            self._unsaid.add(market)
+
+    def announce(self, before: int, detected: int) -> None:
+        """Write those that have lasted since `before`, without an end: the row with the end stands for them later."""
+        for market in [market for market in self._unsaid if self._open[market].start <= before]:
+            self._say(market, detected)
 
     def close(self, market: int, end: int, detected: int) -> None:
         """The market is known again from `end` on."""
         gap = self._open.pop(market, None)
         if gap is not None:
+            self._unsaid.discard(market)
             self.record(market, gap.connection, min(gap.start, end), end, detected, gap.reason)
 
     def start_of(self, market: int) -> int:
@@ -44,9 +53,14 @@ class Gaps:
 
     def finish(self, detected: int) -> None:
         """Write those that are still open, without an end: they last until the market's next quote."""
-        for market, gap in self._open.items():
-            self.record(market, gap.connection, gap.start, None, detected, gap.reason)
+        for market in [market for market in self._open if market in self._unsaid]:
+            self._say(market, detected)
         self._open.clear()
+
+    def _say(self, market: int, detected: int) -> None:
+        gap = self._open[market]
+        self._unsaid.discard(market)
+        self.record(market, gap.connection, gap.start, None, detected, gap.reason)
 
     def __contains__(self, market: int) -> bool:
         return market in self._open

@@ -30,7 +30,7 @@ class Minute:
         """Messages by what became of them."""
         return self.others + Counter({Outcome.APPLIED: self.applied})
 
-    def row(self, connection: str, seen: int) -> Row:
+    def row(self, connection: str, subscribed: int | None, seen: int) -> Row:
         """A row of `schema.FEED_HEALTH`."""
         quotes, trades = self.rows["quotes"], self.rows["trades"]
         lags, outcomes = sorted(self.lags), self.outcomes
@@ -46,10 +46,10 @@ class Minute:
             self.rows.total() - quotes - trades,
             self.bytes,
             self.reconnects,
-            None,
+            subscribed,
             seen,
-            _quantile(lags, 0.5),
-            _quantile(lags, 0.99),
+            quantile(lags, 0.5),
+            quantile(lags, 0.99),
             self.seq,
         )
 
@@ -69,6 +69,13 @@ class Health:
         new = self._open[connection] = Minute(venue, start)
         return new, current
 
+    def ended(self, received: int) -> list[tuple[str, Minute]]:
+        """The minutes that are over by then, of connections that have been silent since."""
+        over = [(name, minute) for name, minute in self._open.items() if minute.start + MINUTE_US <= received]
+        for name, _ in over:
+            del self._open[name]
+        return over
+
     def finish(self) -> list[tuple[str, Minute]]:
         """The minutes that are still open."""
         ended = list(self._open.items())
@@ -76,6 +83,6 @@ class Health:
         return ended
 
 
-def _quantile(ordered: list[int], share: float) -> float | None:
-    """In milliseconds; None without any."""
+def quantile(ordered: list[int], share: float) -> float | None:
+    """Of microseconds in order, in milliseconds; None without any."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] / 1000 if ordered else None

@@ -3,12 +3,13 @@
 The same path live and in replay. Nothing here waits, reads a clock or touches a disk: a closed
 segment is handed to `seal`. A segment closes when a frame arrives that no longer belongs to it: after
 60 s, at a UTC hour's edge, or at 16 MiB once it is 10 s old, all by the frames' own received times.
+Live, `tick` says what time it is where no frame does.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from flows.collector.books import Book, Books
 from flows.collector.gaps import Gaps
@@ -16,10 +17,13 @@ from flows.collector.health import Health, Minute
 from flows.collector.versions import Versions
 from flows.venues.base import (
     Adapter,
+    Bar,
     Change,
+    Closed,
     EventUpdate,
     Forget,
     Frame,
+    History,
     Hole,
     MarketUpdate,
     Message,
@@ -31,14 +35,17 @@ from flows.venues.base import (
     Trade,
     is_off_clock,
 )
-from flows.venues.decimals import ONE
-from lake.clock import HOUR_US
-from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
-from lake.vocab import Gap, MarketStatus, Source, Venue
+from flows.venues.decimals import ONE, to_float
+from lake.clock import HOUR_US, SECOND_US
+from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
+from lake.vocab import Gap, MarketStatus, PriceRule, Source, Venue
 
 SEGMENT_US: Final = 60_000_000
 SEGMENT_BYTES: Final = 16 << 20
 SEGMENT_LEAST_US: Final = 10_000_000
+
+ANNOUNCE_US: Final = 5 * SECOND_US
+"""A gap that has lasted so long is written before it ends, live."""
 
 MOST_KINDS: Final = 200
 MOST_LAGS: Final = 50_000  # a minute and connection
@@ -57,11 +64,11 @@ class Segment:
     bytes: int = 0
     rows: dict[tuple[Table, str], list[Row]] = field(default_factory=dict)
 
-    def is_over(self, received: int) -> bool:
+    def is_over(self, received: int, longest: int = SEGMENT_US) -> bool:
         """Whether a frame received then belongs to the next segment."""
         age = received - self.first_received
         return (
-            age >= SEGMENT_US
+            age >= longest
             or received // HOUR_US > self.first_received // HOUR_US
             or (self.bytes >= SEGMENT_BYTES and age >= SEGMENT_LEAST_US)
         )
@@ -87,11 +94,26 @@ class Counts:
         return self.outcomes.total()
 
 
+class Listener(Protocol):
+    """Who is told what frames said, so as to ask a venue for more, or for less."""
+
+    def market_changed(self, venue: Venue, market: int, fields: Mapping[str, Any]) -> None:
+        """A stream told something new of a market."""
+
+    def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
+        """Books of the connection are void until the venue sends them whole."""
+
+    def minute_ended(self, connection: str, minute: Minute) -> None:
+        """A connection's minute was written."""
+
+
 class Pipeline:
     """Frames in, segments out.
 
     `poll_every` gives the cadence of each polled connection in microseconds: what a poll said holds
-    until the next is due, and a poll that did not come is a gap.
+    until the next is due, and a poll that did not come is a gap. Frames of the connections `describing`
+    tell what markets there are, and make no quotes: nobody follows these up. `longest` is how long a
+    segment that is open at an instant may get, in microseconds.
     """
 
     def __init__(
@@ -99,16 +121,25 @@ class Pipeline:
         adapters: Mapping[Venue, Adapter],
         seal: Callable[[Segment], None],
         poll_every: Mapping[str, int] | None = None,
+        *,
+        describing: Collection[str] = (),
+        longest: Callable[[int], int] = lambda received: SEGMENT_US,
+        listener: Listener | None = None,
     ) -> None:
         self._adapters = adapters
         self._seal = seal
-        self._poll_every = poll_every or {}
+        self._poll_every = {} if poll_every is None else poll_every
+        self._describing = frozenset(describing)
+        self._longest = longest
+        self._listener = listener
+        self.subscribed: dict[str, int] = {}  # connection to markets asked for
+        self.described: set[int] = set()  # markets that a catalogue has named
         self._gaps = Gaps()
         self._books = Books(self._gaps)
         self._health = Health()
-        self._markets = Versions(MARKETS, {"tags": [], "status": MarketStatus.INITIALIZED.value})
-        self._events = Versions(EVENTS, {"tags": []})
-        self._stats: dict[int, Stats] = {}
+        self.markets = Versions(MARKETS, {"tags": [], "status": MarketStatus.INITIALIZED.value})
+        self.events = Versions(EVENTS, {"tags": []})
+        self.stats: dict[int, Stats] = {}
         self._versions: dict[tuple[Table, int | str], Row | None] = {}  # of this frame: a key has one row a frame
         self._venues: dict[int, str] = {}  # market to venue, for its gaps
         self._last_good: dict[str, int] = {}  # connection to the time of its last frame
@@ -125,10 +156,42 @@ class Pipeline:
             minute, _ = self._health.minute(opened.connection, opened.wire.venue.value, last)
             minute.reconnects += 1
 
+    def absent(self, venue: Venue, start: int, received: int, spare: Callable[[], int]) -> None:
+        """Nobody heard of the venue from `start` on: a gap of all its markets, each until its next quote."""
+        self._require_segment(received, spare)
+        assert self._segment is not None
+        row = (venue.value, None, start, None, received, Gap.FEED_ENDED.value, False, self._segment.last_seq)
+        self._add(GAPS, venue.value, row, None)
+
+    def closed(self, closed: Closed) -> None:
+        """A connection was lost: its markets are unknown since its last frame, until it is back."""
+        last = self._last_good.get(closed.connection)
+        if last is not None:
+            self._books.disconnected(closed.connection, last)
+
+    def tick(self, received: int, spare: Callable[[], int]) -> None:
+        """It is `received` and no frame waits: what is due by the clock is written, a segment that is over sealed.
+
+        Rows of which no frame is the cause have a segment of their own where none is open; `spare` gives its seq.
+        """
+        self._books.check_crossed(received)
+        if self._books.lost:
+            self._tell_lost()
+        self._gaps.announce(received - ANNOUNCE_US, received)
+        ended = self._health.ended(received)
+        if ended or self._gaps.rows:
+            self._require_segment(received, spare)
+        for connection, minute in ended:
+            self._write_minute(connection, minute)
+        if self._segment is not None:
+            self._write_gaps(self._segment.last_seq, None)
+            if self._segment.is_over(received, self._longest(received)):
+                self._close(self._segment)
+
     def feed(self, frame: Frame) -> None:
         """Take the next frame."""
         segment = self._segment
-        if segment is not None and segment.is_over(frame.received):
+        if segment is not None and segment.is_over(frame.received, self._longest(frame.received)):
             self._close(segment)
             segment = None
         if segment is None:
@@ -159,12 +222,17 @@ class Pipeline:
             self._books.check_crossed(frame.received)
         if self._gaps.rows:
             self._write_gaps(frame.seq, minute)
+        if self._books.lost:
+            self._tell_lost()
         self._last_good[frame.connection] = frame.received
 
-    def finish(self, received: int) -> None:
+    def finish(self, received: int, spare: Callable[[], int] | None = None) -> None:
         """The feed ends at `received`: open gaps and minutes are written, the last segment is sealed."""
         if self._segment is None:
-            return
+            if spare is None or not self._last_good:
+                return
+            self._require_segment(received, spare)
+        assert self._segment is not None
         self._books.check_crossed(received)
         for market in self._venues:
             book = self._books.get(market)
@@ -194,6 +262,8 @@ class Pipeline:
         if not frame.wire.is_poll and isinstance(action, _BOOKED) and is_off_clock(action.event, frame.received):
             action.event = None  # as of a message without a time; its levels still count
         match action:
+            case Top() | Reset() if frame.connection in self._describing:
+                pass
             case Top() | Reset() if frame.wire.is_poll and self._books.is_streaming(action.market):
                 pass  # a poll may be older than the stream
             case Change():
@@ -218,16 +288,23 @@ class Pipeline:
             case Stats():
                 self._take_stats(action, frame)
             case MarketUpdate():
+                if frame.connection in self._describing:
+                    self.described.add(action.market)
                 fields = self._named(action)
-                row = self._markets.update(action.market, fields, frame.received, frame.seq)
+                row = self.markets.update(action.market, fields, frame.received, frame.seq)
                 self._versions[MARKETS, action.market] = row or self._versions.get((MARKETS, action.market))
+                if row is not None and self._listener is not None and not frame.wire.is_poll:
+                    self._listener.market_changed(frame.wire.venue, action.market, action.fields)
             case EventUpdate():
-                row = self._events.update(action.event_id, action.fields, frame.received, frame.seq)
+                row = self.events.update(action.event_id, action.fields, frame.received, frame.seq)
                 self._versions[EVENTS, action.event_id] = row or self._versions.get((EVENTS, action.event_id))
             case Hole():
                 self._books.hole(action)
             case Forget():
                 self._books.forget(action, self._book(action.market, frame))
+            case History():
+                for bar in action.bars:
+                    self._add(HISTORY, frame.wire.venue.value, _history_row(action.market, bar, frame.seq), minute)
 
     def _book(self, market: int, frame: Frame) -> Book:
         book = self._books.of(market, frame.connection)
@@ -248,13 +325,13 @@ class Pipeline:
         """A market without a title is called by its native id."""
         fields = action.fields
         name = fields.get("market_id")
-        if name is not None and "title" not in fields and self._markets.get(action.market) is None:
+        if name is not None and "title" not in fields and self.markets.get(action.market) is None:
             return {"title": name.partition(":")[2], **fields}
         return fields
 
     def _take_stats(self, stats: Stats, frame: Frame) -> None:
-        if self._stats.get(stats.market) != stats:
-            self._stats[stats.market] = stats
+        if self.stats.get(stats.market) != stats:
+            self.stats[stats.market] = stats
             row = (
                 stats.market,
                 frame.received,
@@ -267,6 +344,12 @@ class Pipeline:
                 frame.seq,
             )
             self._versions[VENUE_STATS, stats.market] = row
+
+    def _tell_lost(self) -> None:
+        lost, self._books.lost = self._books.lost, {}
+        if self._listener is not None:
+            for (connection, reason), markets in lost.items():
+                self._listener.books_lost(connection, markets, reason)
 
     @staticmethod
     def _lag(event: int | None, frame: Frame, minute: Minute) -> None:
@@ -287,6 +370,11 @@ class Pipeline:
         for row in self._gaps.take():
             self._add(GAPS, self._venues[row[1]], (*row, seq), minute)
 
+    def _require_segment(self, received: int, spare: Callable[[], int]) -> None:
+        if self._segment is None:
+            seq = spare()
+            self._segment = Segment(seq, received, seq)
+
     def _minute(self, frame: Frame, segment: Segment) -> Minute:
         minute, ended = self._health.minute(frame.connection, frame.wire.venue.value, frame.received)
         if ended is not None:
@@ -302,7 +390,9 @@ class Pipeline:
         self.counts.outcomes += minute.outcomes
         self.counts.ignored += minute.kinds
         seen = len(self._books.markets_of.get(connection, ()))
-        self._add(FEED_HEALTH, minute.venue, minute.row(connection, seen), None)
+        self._add(FEED_HEALTH, minute.venue, minute.row(connection, self.subscribed.get(connection), seen), None)
+        if self._listener is not None:
+            self._listener.minute_ended(connection, minute)
 
     def _known_until(self, market: int, book: Book, received: int) -> int:
         """Until when the market's last state holds: its stream's last frame, or when its next poll was due."""
@@ -322,6 +412,12 @@ _BOOKED: Final = (Change, Top, Reset)
 def _note(counter: Counter[str], text: str) -> None:
     """Count, but keep no more than `MOST_KINDS` texts: they are the venue's."""
     counter[text if text in counter or len(counter) < MOST_KINDS else "other"] += 1
+
+
+def _history_row(market: int, bar: Bar, seq: int) -> Row:
+    start, *quads, volume = bar
+    prices = [to_float(price) for quad in quads for price in quad]
+    return (market, "5m", start, *prices, to_float(volume), PriceRule.VENUE_HISTORY.value, seq)
 
 
 def _trade_row(trade: Trade, frame: Frame) -> Row:

@@ -16,12 +16,12 @@ import polars as pl
 
 from flows.collector.pipeline import Counts, Pipeline, Segment
 from flows.collector.recordings import Recording, Survey
+from flows.collector.sealing import publish
 from flows.venues.base import Adapter, Frame, Opened, frame_seq
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
-from lake.clock import day_of, from_us
+from lake.clock import from_us
 from lake.errors import LakeError
-from lake.layout import SeqRange
 from lake.schema import SEGMENTS
 from lake.store import Store
 from lake.vocab import Venue
@@ -70,7 +70,7 @@ def replay(
     started = timer()
 
     def seal(segment: Segment) -> None:
-        report.added += seal_segment(store, segment, epoch, survey.digest)
+        report.added += publish(store, segment, COLLECTOR, survey.digest)
 
     pipeline = Pipeline(adapters(), seal, survey.poll_every)
     report.counts = pipeline.counts
@@ -94,13 +94,6 @@ def replay(
 def adapters() -> dict[Venue, Adapter]:
     """A fresh adapter of each venue."""
     return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi()}
-
-
-def seal_segment(store: Store, segment: Segment, epoch: int, digest: str | None) -> int:
-    """Publish a segment; the rows that were new."""
-    span = SeqRange(COLLECTOR, epoch, segment.first_seq, segment.last_seq)
-    frames = {key: key[0].frame(rows) for key, rows in segment.rows.items()}
-    return store.publish_segment(span, day_of(segment.first_received), segment.frames, frames, digest)
 
 
 def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:

@@ -29,6 +29,10 @@ class Versions:
             known.update(fields)
         return (key, *(known[name] for name in self._columns), as_of, seq)
 
+    def know(self, key: Any, fields: dict[str, Any]) -> None:
+        """What was known of the key before; no row comes of it."""
+        self._known[key] = {name: fields[name] for name in self._columns}
+
     def get(self, key: Any) -> dict[str, Any] | None:
         """The newest version's fields, if any."""
         return self._known.get(key)

@@ -20,6 +20,15 @@ from lake.vocab import Source, TakerSide, Venue
 Level = tuple[int, int]
 """Price and size."""
 
+Ohlc = tuple[int | None, int | None, int | None, int | None]
+"""Open, high, low, close."""
+
+Bar = tuple[int, Ohlc, Ohlc, Ohlc, int | None]
+"""Start in microseconds; the venue's prices, its bids, its asks; contracts traded."""
+
+HISTORY_US: Final = 5 * MINUTE_US
+"""How long a bar of back-filled history is."""
+
 
 class Wire(StrEnum):
     """Which parser a frame's bytes are for."""
@@ -27,8 +36,10 @@ class Wire(StrEnum):
     POLYMARKET_SOCKET = "polymarket/socket"
     GAMMA = "polymarket/gamma"
     CLOB_BOOKS = "polymarket/books"
+    POLYMARKET_HISTORY = "polymarket/history"
     KALSHI_SOCKET = "kalshi/socket"
     KALSHI_REST = "kalshi/rest"
+    KALSHI_HISTORY = "kalshi/history"
 
     def __init__(self, value: str) -> None:
         venue, _, channel = value.partition("/")
@@ -52,6 +63,13 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     connection: str
     received: int
     wire: Wire
+
+
+class Closed(msgspec.Struct, frozen=True, gc=False):
+    """A connection was lost; what it fed is unknown since its last frame."""
+
+    connection: str
+    received: int
 
 
 def frame_seq(epoch: int, number: int) -> int:
@@ -146,7 +164,14 @@ class Hole(msgspec.Struct, gc=False):
     since: int | None = None  # the last good message; None = the book's own last change
 
 
-Action = Reset | Change | Top | Forget | Trade | Stats | MarketUpdate | EventUpdate | Hole
+class History(msgspec.Struct, gc=False):
+    """Bars of the past as the venue serves them, each of `HISTORY_US`."""
+
+    market: int
+    bars: list[Bar]
+
+
+Action = Reset | Change | Top | Forget | Trade | Stats | MarketUpdate | EventUpdate | Hole | History
 
 
 class Outcome(StrEnum):
@@ -198,6 +223,16 @@ def is_off_clock(event: int | None, received: int) -> bool:
 
 
 DUPLICATE: Final = Message(Outcome.DUPLICATE)
+
+
+def once_a_market(messages: Iterable[Message]) -> Iterator[Message]:
+    """Messages of history, of which the second of a market is a duplicate: its bars would be there twice."""
+    seen: set[int] = set()
+    for message in messages:
+        markets = {action.market for action in message.actions if isinstance(action, History)}
+        yield DUPLICATE if markets & seen else message
+        seen |= markets
+
 
 _ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _WHOLE = msgspec.json.Decoder(msgspec.Raw)

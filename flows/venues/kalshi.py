@@ -17,6 +17,7 @@ from flows.venues.base import (
     Change,
     EventUpdate,
     Frame,
+    History,
     Hole,
     Level,
     MarketUpdate,
@@ -32,10 +33,12 @@ from flows.venues.base import (
     elements,
     ignored,
     is_off_clock,
+    once_a_market,
     plain,
 )
 from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
 from flows.venues.fields import instant, rules_hash, said, since_epoch
+from flows.venues.history import CANDLES_ANSWER, candles
 from flows.venues.kalshi_rest import Ladder, family_name, key_of, taker, whole
 from flows.venues.kalshi_rest_wire import LEVELS
 from flows.venues.kalshi_wire import (
@@ -118,6 +121,8 @@ class Kalshi:
         """The frame's messages."""
         if frame.wire is Wire.KALSHI_REST:
             return self._rest(frame)
+        if frame.wire is Wire.KALSHI_HISTORY:
+            return self._history(frame)
         try:
             return [self._read(FRAME.decode(frame.payload), frame)]
         except BadFrame as exc:
@@ -139,6 +144,14 @@ class Kalshi:
             return self._catalogue.answer(raw, self._trades)
         except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
             return [dead(plain(exc), raw)]
+
+    def _history(self, frame: Frame) -> list[Message]:
+        """An answer names the markets that were asked for: a message for each."""
+        try:
+            answers = CANDLES_ANSWER.decode(frame.payload).markets
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
+            return [dead(plain(exc), frame.payload)]
+        return [*once_a_market(_candles(bytes(raw), frame.received) for raw in answers)]
 
     def _read(self, wire: AnyFrame, frame: Frame) -> Message:
         match wire:
@@ -354,6 +367,14 @@ class Kalshi:
             return []
         self._named.add(ticker)
         return [MarketUpdate(key_of(ticker), {"market_id": kalshi_rest.market_name(ticker)})]
+
+
+def _candles(raw: bytes, received: int) -> Message:
+    try:
+        ticker, bars = candles(raw, received)
+        return Message(Outcome.APPLIED, [History(key_of(ticker), bars)])
+    except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
+        return dead(plain(exc), raw)
 
 
 def _created(metadata: dict[str, object]) -> dict[str, object]:

@@ -18,6 +18,7 @@ from flows.venues.base import (
     Change,
     Forget,
     Frame,
+    History,
     Hole,
     Level,
     MarketUpdate,
@@ -32,11 +33,13 @@ from flows.venues.base import (
     elements,
     ignored,
     is_off_clock,
+    once_a_market,
     plain,
 )
 from flows.venues.decimals import ONE, price, quote, size
 from flows.venues.fields import said, since_epoch
 from flows.venues.gamma import catalogue, category, event_fields, market_fields, members
+from flows.venues.history import POINTS_ANSWER, points
 from flows.venues.polymarket_wire import (
     FRAME,
     KIND,
@@ -101,6 +104,8 @@ class Polymarket:
                 return [dead(exc, payload)]
             except (msgspec.DecodeError, RecursionError, UnicodeError):
                 pass  # looked into below, where arrays and glued documents are too
+        if frame.wire is Wire.POLYMARKET_HISTORY:
+            return self._history(frame)
         try:
             found = elements(payload)
             if frame.wire is Wire.GAMMA:
@@ -257,6 +262,26 @@ class Polymarket:
         _remember(self._prints, key, printed)
         here, there = printed if token.is_first else printed[::-1]
         return here <= there
+
+    # --- history ---------------------------------------------------------------------------------
+
+    def _history(self, frame: Frame) -> list[Message]:
+        """An answer names the tokens that were asked for: a message for each."""
+        try:
+            answers = POINTS_ANSWER.decode(frame.payload).history
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as exc:
+            return [dead(plain(exc), frame.payload)]
+        return [*once_a_market(self._points(token, bytes(raw), frame.received) for token, raw in answers.items())]
+
+    def _points(self, token: str, raw: bytes, received: int) -> Message:
+        place = self._tokens.get(token)
+        if place is None:
+            return ignored("history:unknown_token")
+        try:
+            bars = points(raw, received, is_first=place.is_first)
+        except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
+            return dead(plain(exc), raw)
+        return Message(Outcome.APPLIED, [History(place.market, bars)])
 
     # --- metadata --------------------------------------------------------------------------------
 

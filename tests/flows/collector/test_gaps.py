@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from flows.venues.base import Wire
+from flows.venues.base import Closed, Wire
+from lake.derived.prices import distinct_gaps
 from lake.schema import GAPS, QUOTES
-from lake.vocab import Gap
-from tests.flows.feed import TICKER, TICKER_2, Feed, kal, value
+from lake.vocab import Gap, Venue
+from tests.flows.feed import SECOND, START, TICKER, TICKER_2, Feed, kal, value
 from tests.flows.venues.test_kalshi import body
 
 SOCKET, REST = Wire.KALSHI_SOCKET, Wire.KALSHI_REST
@@ -172,3 +173,36 @@ def test_market_that_an_update_leaves_out():
     run.send({"type": "ok", "sid": sid, "seq": 3, "msg": {"market_tickers": [TICKER_2]}}, at=5).finish()
     reasons = {row["market_key"]: row["reason"] for row in run.rows(GAPS)}
     assert reasons == {kal(TICKER): "unsubscribed", kal(TICKER_2): "feed_ended"}
+
+
+def test_gap_is_told_before_it_ends():
+    """A gap that lasts is written without an end, once, as the clock says; the row with its end has the same key."""
+    run = Feed(SOCKET).send(body("snapshot"), body("snapshot", seq=2, market_ticker=TICKER_2), at=10)
+    run.pipeline.closed(Closed("c", run.now + 1))
+    for second in (11, 14, 15, 16, 40):
+        run.pipeline.tick(START + second * SECOND, lambda: 0)
+    assert spans(run) == [("disconnected", 10.0, None)] * 2
+    run.opened(at=50).send(body("snapshot"), at=55)
+    assert spans(run).count(("disconnected", 10.0, 55.0)) == 1
+    known = distinct_gaps(run.table(GAPS).lazy()).collect()
+    assert known.height == 2 and known["end_time"].null_count() == 1
+    run.finish()
+    assert len(spans(run)) == 4 and ("feed_ended", 55.0, None) in spans(run)
+
+
+def test_short_gap_is_told_once():
+    """A connection that is back within seconds leaves one row."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10)
+    run.pipeline.closed(Closed("c", run.now))
+    run.pipeline.tick(START + 12 * SECOND, lambda: 0)
+    run.opened(at=13).send(body("snapshot"), at=14)
+    run.pipeline.tick(START + 40 * SECOND, lambda: 0)
+    assert spans(run) == [("disconnected", 10.0, 14.0)]
+
+
+def test_absence_of_a_former_life():
+    """What nobody saw between two lives is a gap of the whole venue, each market's until its next quote."""
+    run = Feed(SOCKET)
+    run.pipeline.absent(Venue.KALSHI, START + 5 * SECOND, START + 9 * SECOND, lambda: 7 << 40)
+    assert spans(run) == [("feed_ended", 5.0, None)]
+    assert run.rows(GAPS)[0]["market_key"] is None

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.collector.pipeline import SEGMENT_BYTES, Segment
-from flows.venues.base import Outcome, Wire
+from flows.collector.pipeline import SEGMENT_BYTES, Pipeline, Segment
+from flows.venues.base import Closed, Frame, Outcome, Wire
 from lake.clock import HOUR_US
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
-from tests.flows.feed import START, TICKER, Feed, frame, value
+from lake.vocab import Venue
+from tests.flows.feed import SECOND, START, TICKER, Feed, frame, value
 from tests.flows.fuzz import mutated
 
 WIRES = list(Wire)
-FRAMES = 400 if os.environ.get("MOVERS_PROFILE") != "soak" else 20_000  # a wire: 2,000 in all
+FRAMES = 400 if os.environ.get("MOVERS_PROFILE") != "soak" else 20_000  # a wire: 2,800 in all
 
 
 def require_sound(run: Feed, payloads: list[bytes]) -> None:
@@ -57,7 +58,9 @@ def require_sound(run: Feed, payloads: list[bytes]) -> None:
 def test_mutated_frames(wire):
     """Mutated frames of every wire: messages = applied + ignored + duplicate + dead, without an error."""
     payloads = mutated(wire, Random(f"{wire}-1"), FRAMES)
-    run = Feed(wire).send(*payloads, step=0.3).finish()
+    run = Feed(wire)
+    run.polymarket.parse(Frame(0, "c", START, frame("polymarket/gamma_market"), Wire.GAMMA))  # so that tokens are known
+    run.send(*payloads, step=0.3).finish()
     require_sound(run, payloads)
     assert run.pipeline.counts.outcomes[Outcome.DEAD] > FRAMES / 50
     assert run.pipeline.counts.outcomes[Outcome.APPLIED] > FRAMES / 10
@@ -212,3 +215,89 @@ def test_poll_does_not_undo_the_stream():
     assert len(streamed) == 1
     run.opened().send(poll, wire=Wire.KALSHI_REST, connection="rest")
     assert [top[:2] for top in run.tops(QUOTES)] == [streamed[0][:2], (0.1, 0.9)]
+
+
+# --- live: the clock, catalogues, who listens ----------------------------------------------------
+
+
+def test_idle_segment_closes_by_the_clock():
+    """Where no frame comes the clock closes a segment that is over, and writes the minute of a silent connection."""
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/ticker", at=1)
+    run.pipeline.tick(START + 30 * SECOND, lambda: 0)
+    assert run.sealed == [] and run.rows(FEED_HEALTH) == []
+    run.pipeline.tick(START + 61 * SECOND, lambda: 0)
+    assert [segment.frames for segment in run.sealed] == [1]
+    assert len(run.rows(FEED_HEALTH)) == 1
+    run.pipeline.tick(START + 200 * SECOND, lambda: 0)
+    assert len(run.sealed) == 1
+
+
+def test_rows_without_a_frame_have_a_segment():
+    """What the clock writes while no segment is open has one of its own, with a number that no frame has."""
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/snapshot", at=1)
+    run.pipeline.tick(START + 61 * SECOND, lambda: 0)
+    run.pipeline.closed(Closed("c", run.now))
+    run.pipeline.tick(START + 90 * SECOND, lambda: (7 << 40) + 1)
+    run.pipeline.finish(START + 91 * SECOND, lambda: 0)
+    assert [(s.first_seq - (7 << 40), s.last_seq - (7 << 40), s.frames) for s in run.sealed] == [(0, 0, 1), (1, 1, 0)]
+    assert len(run.rows(GAPS)) == 1
+
+
+def test_length_of_segments_can_be_given():
+    """Live the length depends on the collector's age; here it is five seconds."""
+    sealed: list[Segment] = []
+    run = Feed(Wire.POLYMARKET_SOCKET)
+    run.pipeline = Pipeline({Venue.POLYMARKET: run.polymarket}, sealed.append, longest=lambda received: 5 * SECOND)
+    run.send(b"PONG", at=0).send(b"PONG", at=4.9).send(b"PONG", at=5).finish()
+    assert [segment.frames for segment in sealed] == [2, 1]
+
+
+def test_catalogue_describes_and_makes_no_quotes():
+    """Pages of a catalogue make rows of markets, events and figures; quotes come of what is followed."""
+    run = Feed(Wire.GAMMA)
+    adapters = {Venue.POLYMARKET: run.polymarket}
+    run.pipeline = Pipeline(adapters, run.sealed.append, describing=["catalog"])
+    run.send(frame("polymarket/gamma_keyset_events"), connection="catalog").finish()
+    counts = run.pipeline.counts.rows
+    assert counts["markets"] and counts["events"] and counts["venue_stats"]
+    assert counts["quotes"] == 0
+    assert len(run.pipeline.described) == counts["markets"]
+
+
+class Heard:
+    """A listener that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.markets: list[dict[str, object]] = []
+        self.lost: list[tuple[str, int, str]] = []
+        self.minutes = 0
+
+    def market_changed(self, venue, market, fields):
+        self.markets.append(dict(fields))
+
+    def books_lost(self, connection, markets, reason):
+        self.lost.append((connection, len(markets), reason.value))
+
+    def minute_ended(self, connection, minute):
+        self.minutes += 1
+
+
+def test_listener():
+    """Who listens is told of new facts about markets, of books to be asked for, and of ended minutes."""
+    heard, run = Heard(), Feed(Wire.KALSHI_SOCKET)
+    run.pipeline = Pipeline({Venue.KALSHI: run.kalshi}, run.sealed.append, listener=heard)
+    run.named("kalshi/lifecycle_created", "kalshi/lifecycle_created")
+    assert sum("listed_time" in fields for fields in heard.markets) == 1
+    snapshot = value("kalshi/snapshot")
+    run.send(snapshot, snapshot | {"seq": snapshot["seq"] + 5})
+    assert heard.lost == [("c", 1, "sequence_hole")]
+    run.finish()
+    assert heard.minutes == 1
+
+
+def test_subscribed_is_in_the_health():
+    """Markets asked for on a connection, where it is known."""
+    run = Feed(Wire.KALSHI_SOCKET)
+    run.pipeline.subscribed["c"] = 7
+    run.named("kalshi/ticker").named("kalshi/ticker", connection="d").finish()
+    assert {row["connection"]: row["subscribed"] for row in run.rows(FEED_HEALTH)} == {"c": 7, "d": None}

@@ -1,0 +1,71 @@
+"""What the lake knows from before: which life this is, what its markets were like, whether the last life ended well."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import polars as pl
+
+from flows.collector.versions import Versions
+from lake.clock import to_us
+from lake.errors import BadName
+from lake.layout import SeqRange
+from lake.schema import GAPS, QUOTES, SEGMENTS, TABLES, TIME, TRADES, VENUE_STATS, Table
+from lake.store import Store
+from lake.vocab import Gap, Venue
+
+_RECEIVED: Final = (QUOTES, TRADES, VENUE_STATS)
+
+
+def next_epoch(store: Store, collector: str) -> int:
+    """One more than that collector's largest in the lake, files of a segment that broke off included."""
+    return max((span.epoch for table in TABLES.values() for span in _spans(store, table, collector)), default=-1) + 1
+
+
+def remember(store: Store, table: Table, versions: Versions) -> None:
+    """Tell `versions` the newest row of each key of `table`, so that only what is new since makes a row."""
+    key, *columns = list(table.columns)[:-2]
+    times = [name for name in columns if table.columns[name] == TIME]
+    newest = (
+        store.scan(table)
+        .select(key, *columns, "as_of", "seq")
+        .sort("as_of", "seq")
+        .unique(key, keep="last", maintain_order=True)
+        .with_columns(pl.col(times).dt.epoch("us"))
+        .drop("as_of", "seq")
+        .collect()
+    )
+    for row in newest.iter_rows(named=True):
+        versions.know(row.pop(key), row)
+
+
+def last_word(store: Store, collector: str, venue: Venue) -> int | None:
+    """When the collector's last life heard of the venue last, microseconds, if it ended without a word of it.
+
+    None for a life that ended well, that never heard of it, or that was never there.
+    """
+    spans = sorted(_spans(store, SEGMENTS, collector))
+    if not spans:
+        return None
+    epoch = [span for span in spans if span.epoch == spans[-1].epoch]
+    ended = _of(store, GAPS, venue, {epoch[-1].name})
+    if not ended.filter(pl.col("reason") == Gap.FEED_ENDED.value).collect().is_empty():
+        return None
+    names = {span.name for span in epoch}
+    latest = [_of(store, table, venue, names).select(pl.col("received_time").max()).collect() for table in _RECEIVED]
+    known = [frame.item() for frame in latest if frame.item() is not None]
+    return to_us(max(known)) if known else None
+
+
+def _of(store: Store, table: Table, venue: Venue, names: set[str]) -> pl.LazyFrame:
+    parts = store.parts(table, venues=[venue.value])
+    return store.scan_parts(table, [part for part in parts if part.name in names])
+
+
+def _spans(store: Store, table: Table, collector: str) -> Iterator[SeqRange]:
+    for part in store.parts(table):
+        try:
+            span = SeqRange.parse(part.name)
+        except BadName:
+            continue  # a derived file has another name
+        if span.collector == collector:
+            yield span

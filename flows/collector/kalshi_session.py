@@ -1,0 +1,181 @@
+"""Kalshi, live: one signed connection, four channels; polled over REST where there is no key, or a wrong one."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from flows.collector.batches import batched
+from flows.collector.connection import Connection, NotYet, Send
+from flows.collector.session import Common, Session
+from flows.collector.signing import Key
+from flows.collector.timing import Clock
+from flows.collector.universe import Listed
+from flows.venues.base import Wire
+from lake.vocab import Gap, Venue
+
+BATCH: Final = 500
+"""Tickers in one command."""
+
+POLLED: Final = 100
+"""Tickers in one `GET /markets`."""
+
+CHANNELS: Final = ("orderbook_delta", "trade", "ticker")
+LIFECYCLE: Final = "market_lifecycle_v2"
+
+
+class _Subscribed(msgspec.Struct, gc=False):
+    channel: str
+    sid: int
+
+
+class _Reply(msgspec.Struct, gc=False):
+    type: str
+    msg: _Subscribed
+
+
+_REPLY: Final = msgspec.json.Decoder(_Reply)
+
+
+class TradeApi:
+    """Our part of the conversation: `flows.collector.connection.Speaker`. `key` is asked for on every handshake."""
+
+    ping: str | None = None  # the venue pings, and the library answers
+    is_signed = True
+
+    def __init__(self, url: str, key: Callable[[], Key | None], clock: Clock) -> None:
+        self.url = url
+        self.wanted: dict[int, Listed] = {}
+        self.sids: dict[str, int] = {}
+        self._key = key
+        self._clock = clock
+        self._commands = 0
+
+    @property
+    def markets(self) -> int:
+        """How many markets it asks for."""
+        return len(self.wanted)
+
+    def headers(self) -> dict[str, str]:
+        """Signed for the handshake, with the time of now."""
+        key = self._key()
+        if key is None:
+            raise NotYet("there is no key yet")
+        return key.headers("GET", urlsplit(self.url).path, self._clock.wall())
+
+    async def hello(self, send: Send) -> None:
+        """Subscribe: a channel's first command makes its subscription, further ones add markets to it."""
+        self.sids, self._commands = {}, 0
+        await send(self.command("subscribe", channels=[LIFECYCLE]))
+        for batch in batched(list(self.wanted.values()), BATCH):
+            await send(self._subscribe(batch))
+
+    async def add(self, send: Send, markets: Iterable[Listed]) -> None:
+        """Ask for more markets on the subscriptions there are."""
+        await self._update(send, "add_markets", markets)
+
+    async def drop(self, send: Send, markets: Iterable[Listed]) -> None:
+        """Ask no longer for these."""
+        await self._update(send, "delete_markets", markets)
+
+    async def snapshots(self, send: Send, markets: Iterable[Listed]) -> None:
+        """Ask for whole books anew."""
+        sid = self.sids.get(CHANNELS[0])
+        for batch in batched(markets, BATCH) if sid is not None else ():
+            tickers = [one.native_id for one in batch]
+            await send(self.command("update_subscription", sids=[sid], action="get_snapshot", market_tickers=tickers))
+
+    def is_data(self, payload: bytes) -> bool:
+        """Everything but an acknowledgement of a subscription."""
+        return len(self.sids) > len(CHANNELS) or b'"subscribed"' not in payload[:400]
+
+    def heard(self, payload: bytes) -> None:
+        """The id of a subscription."""
+        try:
+            reply = _REPLY.decode(payload)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return  # the adapter makes a dead letter of it
+        self.sids[reply.msg.channel] = reply.msg.sid
+
+    def command(self, cmd: str, **params: Any) -> str:
+        """A command with the next id."""
+        self._commands += 1
+        return msgspec.json.encode({"id": self._commands, "cmd": cmd, "params": params}).decode()
+
+    def _subscribe(self, markets: Iterable[Listed]) -> str:
+        tickers = [one.native_id for one in markets]
+        flags = {"use_yes_price": True, "send_initial_snapshot": True, "skip_ticker_ack": True}
+        return self.command("subscribe", channels=CHANNELS, market_tickers=tickers, **flags)
+
+    async def _update(self, send: Send, action: str, markets: Iterable[Listed]) -> None:
+        for batch in batched(markets, BATCH):
+            tickers = [one.native_id for one in batch]
+            for channel in CHANNELS:
+                sid = self.sids.get(channel)
+                if sid is not None:
+                    flags = {"send_initial_snapshot": True, "skip_ticker_ack": True}
+                    said = {"sids": [sid], "action": action, "market_tickers": tickers, **flags}
+                    await send(self.command("update_subscription", **said))
+
+
+class KalshiSession(Session):
+    """The connection, and polls of markets while it is down or there is no key."""
+
+    venue = Venue.KALSHI
+
+    def __init__(self, common: Common, url: str, key: Callable[[], Key | None] | None) -> None:
+        """`key` gives the key of a handshake; None = there is none to be had."""
+        super().__init__(common)
+        self._url = url
+        self._key = key
+
+    def connect(self, markets: list[Listed]) -> list[Connection]:
+        """One connection; none without a key."""
+        if self._key is None:
+            self._say("no key in KALSHI_API_KEY and KALSHI_API_SECRET: no stream, polls only")
+            return []
+        speaker = TradeApi(self._url, self._key, self._link.clock)
+        speaker.wanted = {one.market: one for one in markets}
+        return [Connection(f"{self.venue.value}-1", Wire.KALSHI_SOCKET, speaker, self._link)]
+
+    async def add(self, markets: list[Listed]) -> None:
+        """On the connection."""
+        for connection in self.connections:
+            _api(connection).wanted |= {one.market: one for one in markets}
+            await _api(connection).add(connection.send, markets)
+
+    async def drop(self, markets: list[Listed]) -> None:
+        """From the connection."""
+        for connection in self.connections:
+            for one in markets:
+                _api(connection).wanted.pop(one.market, None)
+            await _api(connection).drop(connection.send, markets)
+
+    async def polls(self, markets: Iterable[Listed]) -> AsyncIterator[tuple[Wire, bytes]]:
+        """The markets themselves: best prices, sizes and figures."""
+        for batch in batched((one.native_id for one in markets), POLLED):
+            params = {"tickers": ",".join(batch), "limit": POLLED}
+            yield Wire.KALSHI_REST, await self._common.polling.get("/markets", params)
+
+    def down(self) -> Iterable[Listed]:
+        """All, while the connection is down or there is none."""
+        if self.connections and not any(connection.is_down for connection in self.connections):
+            return []
+        return self.followed.values()
+
+    def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
+        """Ask for the books; a subscription that the venue ended is only had again by connecting anew."""
+        for each in self.connections:
+            if each.name != connection or self._tasks is None:
+                continue
+            if reason is Gap.UNSUBSCRIBED and any(market in self.followed for market in markets):
+                each.restart("the venue ended a subscription")
+            elif reason is not Gap.UNSUBSCRIBED:
+                lost = [self.followed[market] for market in markets if market in self.followed]
+                self._tasks.create_task(_api(each).snapshots(each.send, lost))
+
+
+def _api(connection: Connection) -> TradeApi:
+    assert isinstance(connection.speaker, TradeApi)
+    return connection.speaker

@@ -1,0 +1,144 @@
+"""Polymarket, live: shards of the market channel, both tokens of a market on one of them.
+
+The channel goes silent without an error above some five hundred tokens, so a shard has at most `SHARD_TOKENS`. Markets
+are dealt to shards by volume in turn: each has busy ones, so that its silence means something.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Final
+
+import msgspec
+
+from flows.collector.batches import batched
+from flows.collector.connection import Connection, Send
+from flows.collector.session import Common, Session
+from flows.collector.universe import Listed
+from flows.venues.base import Wire
+from lake.vocab import Gap, Venue
+
+SHARD_TOKENS: Final = 400
+CHUNK: Final = 100
+"""Tokens in one message of ours: longer ones got connections closed, and each is answered by one frame of books."""
+
+BOOKS: Final = 200
+"""Tokens in one `POST /books`."""
+
+CLOB_RATE: Final = 8.0
+"""Requests a second for books and histories, of 50 and 100 that are allowed."""
+
+_SHARD: Final = SHARD_TOKENS // 2
+_PONG: Final = b"PONG"
+
+
+class MarketChannel:
+    """A shard's part of the conversation: `flows.collector.connection.Speaker`."""
+
+    ping: str | None = "PING"
+    is_signed = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.wanted: dict[int, Listed] = {}
+
+    @property
+    def markets(self) -> int:
+        """How many markets it asks for."""
+        return len(self.wanted)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more market fits."""
+        return len(self.wanted) < _SHARD
+
+    def headers(self) -> dict[str, str]:
+        """None: the channel is open to all."""
+        return {}
+
+    async def hello(self, send: Send) -> None:
+        """The first message names some tokens, further ones add the rest."""
+        first, *rest = _chunks(self.wanted.values()) or [[]]
+        await send(_text(type="market", assets_ids=first, custom_feature_enabled=True))
+        for chunk in rest:
+            await send(_text(operation="subscribe", assets_ids=chunk, custom_feature_enabled=True))
+
+    def is_data(self, payload: bytes) -> bool:
+        """Everything but the answer to our heartbeat."""
+        return payload != _PONG
+
+    def heard(self, payload: bytes) -> None:
+        """Nothing is acknowledged here."""
+
+
+class PolymarketSession(Session):
+    """Shards, and books over REST while one is down."""
+
+    venue = Venue.POLYMARKET
+
+    def __init__(self, common: Common, url: str, *, use_socket: bool = True) -> None:
+        super().__init__(common)
+        self._url = url
+        self._use_socket = use_socket
+
+    def connect(self, markets: list[Listed]) -> list[Connection]:
+        """As few shards as hold them, the markets dealt in turn."""
+        if not self._use_socket:
+            return []
+        count = max(1, -(-len(markets) // _SHARD))
+        shards = [self._shard(number) for number in range(1, count + 1)]
+        for place, one in enumerate(markets):
+            _channel(shards[place % count]).wanted[one.market] = one
+        return shards
+
+    async def add(self, markets: list[Listed]) -> None:
+        """On the shards with room; a new one where there is none."""
+        if not self._use_socket:
+            return
+        for one in markets:
+            shard = min(self.connections, key=lambda shard: shard.speaker.markets)
+            if not _channel(shard).has_room:
+                shard = self._shard(len(self.connections) + 1)
+                self.connections.append(shard)
+                assert self._tasks is not None
+                self._tasks.create_task(shard.run())
+            _channel(shard).wanted[one.market] = one
+            await shard.send(_text(operation="subscribe", assets_ids=one.tokens, custom_feature_enabled=True))
+
+    async def drop(self, markets: list[Listed]) -> None:
+        """From the shards that have them."""
+        for one in markets:
+            for shard in self.connections:
+                if _channel(shard).wanted.pop(one.market, None) is not None:
+                    await shard.send(_text(operation="unsubscribe", assets_ids=one.tokens))
+
+    async def polls(self, markets: Iterable[Listed]) -> AsyncIterator[tuple[Wire, bytes]]:
+        """Books of the first outcomes."""
+        for batch in batched((one.tokens[0] for one in markets), BOOKS):
+            body = msgspec.json.encode([{"token_id": token} for token in batch])
+            yield Wire.CLOB_BOOKS, await self._common.polling.post("/books", body)
+
+    def down(self) -> Iterable[Listed]:
+        """Those of shards that are down, or all where no socket is used."""
+        if not self._use_socket:
+            return self.followed.values()
+        return [one for shard in self.connections if shard.is_down for one in _channel(shard).wanted.values()]
+
+    def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
+        """The next change of a book tells its best prices, and the next trade the whole of it."""
+
+    def _shard(self, number: int) -> Connection:
+        name = f"{self.venue.value}-{number}"
+        return Connection(name, Wire.POLYMARKET_SOCKET, MarketChannel(self._url), self._link)
+
+
+def _channel(shard: Connection) -> MarketChannel:
+    assert isinstance(shard.speaker, MarketChannel)
+    return shard.speaker
+
+
+def _chunks(markets: Iterable[Listed]) -> list[list[str]]:
+    """Tokens, both of a market in one chunk."""
+    return [[token for one in batch for token in one.tokens] for batch in batched(markets, CHUNK // 2)]
+
+
+def _text(**said: object) -> str:
+    return msgspec.json.encode(said).decode()

@@ -1,0 +1,209 @@
+"""One venue, live: its catalogue, its connections, what is added and dropped, and polls while a stream is down.
+
+What differs between venues is in their own modules: how to subscribe, how to poll.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from flows.collector import catalog
+from flows.collector.connection import Connection, Link, is_worth_a_word
+from flows.collector.http import Http, VenueError
+from flows.collector.pipeline import Pipeline
+from flows.collector.timing import MINUTE
+from flows.collector.universe import Listed, Rule, entry, listed
+from flows.venues.base import Wire
+from lake.vocab import Gap, MarketStatus, Venue
+
+HOUSEKEEPING: Final = 0.5  # seconds between two looks at what is to be added or dropped
+
+
+def catalog_name(venue: Venue) -> str:
+    """The connection that catalogue pages carry."""
+    return f"{venue.value}-catalog"
+
+
+def poll_name(venue: Venue) -> str:
+    """The connection that polls carry."""
+    return f"{venue.value}-poll"
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What a session works with."""
+
+    link: Link
+    pipeline: Pipeline
+    rule: Rule
+    listing: Http  # where the venue's catalogue is
+    polling: Http  # where its books and its history are
+
+
+class Session(ABC):
+    """What is followed on one venue."""
+
+    venue: ClassVar[Venue]
+
+    def __init__(self, common: Common) -> None:
+        self.connections: list[Connection] = []
+        self.followed: dict[int, Listed] = {}  # the most traded first
+        self.is_listed = asyncio.Event()
+        self._common = common
+        self._link = common.link
+        self._pipeline = common.pipeline
+        self._rule = common.rule
+        self._newcomers = 0
+        self._arriving: dict[int, None] = {}
+        self._leaving: dict[int, float] = {}  # market to when it is dropped
+        self._tasks: asyncio.TaskGroup | None = None
+
+    @property
+    def history(self) -> Http:
+        """Where the venue's history is."""
+        return self._common.polling
+
+    async def run(self) -> None:
+        """Follow the venue until cancelled."""
+        await self._load_catalogue()
+        named = [(market, self._pipeline.markets.get(market) or {}) for market in self._pipeline.described]
+        found = listed(named, self._pipeline.stats, self.venue)
+        chosen = self._rule.choose(found, self.venue)
+        self.followed = {one.market: one for one in chosen}
+        self.connections = self.connect(chosen)
+        self._note_subscribed()
+        self._tell_start(len(found))
+        self.is_listed.set()
+        async with asyncio.TaskGroup() as self._tasks:
+            for connection in self.connections:
+                self._tasks.create_task(connection.run())
+            self._tasks.create_task(self._poll())
+            self._tasks.create_task(self._keep_house())
+
+    async def _load_catalogue(self) -> None:
+        """Read every page; a venue that does not answer is asked for ever."""
+        failures = 0
+        while True:
+            try:
+                async for wire, page in catalog.pages(self._common.listing, self.venue):
+                    await self._link.intake.room()
+                    self._link.intake.frame(catalog_name(self.venue), wire, page)
+                await self._link.intake.consumed()
+                return
+            except VenueError as exc:
+                failures += 1
+                wait = self._link.timing.delay(failures, self._link.rng)
+                if is_worth_a_word(failures):
+                    self._say(f"catalogue: {exc}; again in {wait:.1f} s")
+                await asyncio.sleep(wait)
+
+    # --- what a venue does in its own way --------------------------------------------------------
+
+    @abstractmethod
+    def connect(self, markets: list[Listed]) -> list[Connection]:
+        """Connections that ask for `markets`; none where they are polled only."""
+
+    @abstractmethod
+    async def add(self, markets: list[Listed]) -> None:
+        """Ask for more markets."""
+
+    @abstractmethod
+    async def drop(self, markets: list[Listed]) -> None:
+        """Ask no longer for these."""
+
+    @abstractmethod
+    def polls(self, markets: Iterable[Listed]) -> AsyncIterator[tuple[Wire, bytes]]:
+        """Answers that tell the tops of `markets`. Raises `VenueError`."""
+
+    @abstractmethod
+    def down(self) -> Iterable[Listed]:
+        """Markets that no stream brings at present, and that are polled."""
+
+    @abstractmethod
+    def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
+        """Books are void until they are sent anew: ask for them, where the venue lets us."""
+
+    # --- what the streams tell -------------------------------------------------------------------
+
+    def market_changed(self, market: int, fields: Mapping[str, Any]) -> None:
+        """A listing, or the end of a market."""
+        status = fields.get("status")
+        if status == MarketStatus.RESOLVED:
+            if market in self.followed:
+                self._leaving[market] = self._link.clock.monotonic() + self._link.timing.unsubscribe_after
+        elif market not in self.followed and (status == MarketStatus.ACTIVE or "title" in fields):
+            self._arriving[market] = None
+
+    async def _keep_house(self) -> None:
+        """Add what was listed and drop what is over, some at a time."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING)
+            now = self._link.clock.monotonic()
+            over = [self.followed.pop(market) for market, due in self._leaving.items() if due <= now]
+            for one in over:
+                del self._leaving[one.market]
+            if over:
+                await self.drop(over)
+            new = self._arrived()
+            if new:
+                self.followed |= {one.market: one for one in new}
+                await self.add(new)
+            if over or new:
+                self._note_subscribed()
+
+    def _arrived(self) -> list[Listed]:
+        """New markets to follow: as many as the rule lets in beside the chosen ones."""
+        waiting, self._arriving = self._arriving, {}
+        found = []
+        for market in waiting:
+            one = entry(market, self._pipeline.markets.get(market) or {}, self._pipeline.stats.get(market), self.venue)
+            if one is None or market in self.followed:
+                continue
+            is_full = self._rule.newcomers is not None and self._newcomers >= self._rule.newcomers
+            if not is_full or self._rule.is_watched(one, self.venue):
+                self._newcomers += 1
+                found.append(one)
+        return found
+
+    # --- polls -----------------------------------------------------------------------------------
+
+    async def _poll(self) -> None:
+        """Poll, every interval, what no stream brings."""
+        timing, clock = self._link.timing, self._link.clock
+        while True:
+            began = clock.monotonic()
+            markets = list(self.down())
+            if markets:
+                await self._poll_once(markets)
+            await asyncio.sleep(max(timing.poll_every - (clock.monotonic() - began), timing.poll_every / 10))
+
+    async def _poll_once(self, markets: list[Listed]) -> None:
+        try:
+            async for wire, answer in self.polls(markets):
+                await self._link.intake.room()
+                self._link.intake.frame(poll_name(self.venue), wire, answer)
+        except VenueError as exc:
+            self._say(f"poll: {exc}")
+
+    # --- words -----------------------------------------------------------------------------------
+
+    def _note_subscribed(self) -> None:
+        for connection in self.connections:
+            self._pipeline.subscribed[connection.name] = connection.speaker.markets
+
+    def _tell_start(self, found: int) -> None:
+        count, timing = len(self.connections), self._link.timing
+        if not self.connections:
+            self._say(f"{len(self.followed):,} of {found:,} open markets polled every {timing.poll_every:.0f} s")
+            return
+        plural = "" if count == 1 else "s"
+        self._say(f"{len(self.followed):,} of {found:,} open markets followed on {count} connection{plural}")
+        if count > timing.connects_a_minute:
+            minutes = (count - timing.connects_a_minute) / timing.connects_a_minute
+            pace = f"{timing.connects_a_minute} connections a minute"
+            self._say(f"at {pace} it takes {minutes * MINUTE:.0f} s until all are open")
+
+    def _say(self, line: str) -> None:
+        self._link.say(f"{self.venue.value}: {line}")

@@ -1,0 +1,79 @@
+"""What a collector takes up from the lake when it starts."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.collector.former import last_word, next_epoch, remember
+from flows.collector.sealing import publish
+from flows.venues.base import Wire
+from lake.schema import GAPS, MARKETS, QUOTES, SEGMENTS
+from lake.store import Store
+from lake.vocab import Mode, Venue
+from tests.flows.feed import Feed, frame
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store.create(tmp_path / "lake", Mode.SIMULATED)
+
+
+def lived(store: Store, *, ended_well: bool) -> Feed:
+    """A life of epoch 7 in the lake: a Kalshi book, then the next segment, which is the last."""
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/snapshot", at=1).named("kalshi/trade", at=62)
+    if ended_well:
+        run.finish()
+    else:
+        run.pipeline.tick(run.now + 70_000_000, lambda: 0)
+    for segment in run.sealed:
+        publish(store, segment, "main")
+    return run
+
+
+def test_epochs_rise(store):
+    """The next epoch is above all of that collector, files included whose segment never had its line."""
+    assert next_epoch(store, "main") == 0
+    lived(store, ended_well=True)
+    assert next_epoch(store, "main") == 8
+    assert next_epoch(store, "other") == 0
+    for part in store.parts(SEGMENTS):
+        store.path(part).unlink()
+    assert next_epoch(store, "main") == 8
+
+
+def test_life_that_broke_off(store):
+    """A life that wrote no end was last heard of with its last row; another venue never was."""
+    run = lived(store, ended_well=False)
+    assert last_word(store, "main", Venue.KALSHI) == run.now
+    assert last_word(store, "main", Venue.POLYMARKET) is None
+    assert last_word(store, "other", Venue.KALSHI) is None
+
+
+def test_life_that_ended_well(store):
+    """A life that was stopped has its end in the gaps: nothing is added to it."""
+    lived(store, ended_well=True)
+    assert store.scan(GAPS).collect()["reason"].to_list() == ["feed_ended"]
+    assert last_word(store, "main", Venue.KALSHI) is None
+
+
+def test_known_markets_make_no_rows_again(store):
+    """What the lake holds of a market is no news to the next life; what changed is."""
+    page = frame("polymarket/gamma_keyset")
+    first = Feed(Wire.GAMMA).send(page).finish()
+    for segment in first.sealed:
+        publish(store, segment, "main")
+    second = Feed(Wire.GAMMA)
+    remember(store, MARKETS, second.pipeline.markets)
+    second.send(page)
+    assert first.pipeline.counts.rows["markets"] > 0
+    assert second.pipeline.counts.rows["markets"] == 0
+    second.send(page.replace(b'"question":"', b'"question":"New: '))
+    assert second.pipeline.counts.rows["markets"] == first.pipeline.counts.rows["markets"]
+
+
+def test_published_twice_is_there_once(store):
+    """A segment that is published again, as after a failure half-way, adds nothing."""
+    run = Feed(Wire.KALSHI_SOCKET).named("kalshi/ticker").finish()
+    added = [publish(store, run.sealed[0], "main") for _ in range(2)]
+    assert added[0] > 0 and added[1] == 0
+    assert store.scan(QUOTES).collect().height == 1
