@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test soak bench lint lock clean
+.PHONY: help setup run demo notebook test soak bench lint lock clean
 
 PYTHON ?=
 ARGS ?=
@@ -24,8 +24,14 @@ help: ## list the targets
 setup: $(READY) ## make .venv as the locks say; every other target does it when it has to
 	@echo "ready: $(VENV), $$($(BIN)/python --version)"
 
-run: $(READY) ## show movers: recordings into a lake, bars and boards, in one go
+run: $(READY) ## run everything until Ctrl-C: simulated venues, collector, jobs, pages, Prefect
+	@$(BIN)/movers up $(ARGS)
+
+demo: $(READY) ## replay a recording into data/replay and show its movers, in one go
 	@$(BIN)/movers demo $(ARGS)
+
+notebook: $(READY) ## open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab notebooks $(ARGS)
 
 test: $(READY) ## run the tests, without the soak ones; under ten minutes
 	@$(BIN)/python -m pytest -m "not soak" $(ARGS)

@@ -1,35 +1,30 @@
 """`movers`: the command line, and with `app` the one place where settings and the clock are read.
 
 Errors that a person can act on are one line on standard error and exit code 2; anything else is a
-fault of ours and shows its traceback.
+fault of ours and shows its traceback. A command imports what it needs when it runs, so that help comes at once.
 """
+
+from __future__ import annotations
 
 import os
 import sys
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import polars as pl
 import typer
 from rich.console import Console
-from rich.progress import Progress, TaskID
 from rich.text import Text
 
-from flows import show
-from flows.collector.recordings import Recording, find
-from flows.collector.replay import ReplayReport, replay
-from flows.jobs.refresh import boards_since, refresh_bars, refresh_board
-from lake import export, settings, sql
-from lake.clock import parse_time
-from lake.derived.slices import WINDOWS
-from lake.errors import LakeMissing, MoversError, RecordingError, SettingError
-from lake.query import Lake
-from lake.settings import Settings
-from lake.store import Store
+from lake.errors import LakeMissing, MoversError, SettingError
 from lake.text import safe_text
-from lake.vocab import MarketStatus, Mode
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from lake.settings import Settings
+    from lake.store import Store
+    from lake.vocab import Mode
 
 app = typer.Typer(
     name="movers",
@@ -42,8 +37,7 @@ app = typer.Typer(
 out = Console()
 err = Console(stderr=True)
 
-OVER = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
-"""A market that is settling jumps to 0 or 1, which is no move."""
+RUN, ASK, RECORDED = "Run", "Ask", "Recorded sessions"
 
 LakeOption = Annotated[Path | None, typer.Option("--lake", help="The lake's folder. Default: that of the mode.")]
 ModeOption = Annotated[
@@ -51,40 +45,74 @@ ModeOption = Annotated[
 ]
 
 
-@app.command("replay")
-def replay_command(
-    path: Annotated[Path, typer.Argument(help="A recording, or a folder of recordings.")],
-    speed: Annotated[str, typer.Option(help="Times the recorded pace, or max.")] = "max",
-    lake: LakeOption = None,
-    derive: Annotated[bool, typer.Option(help="Compute bars and movers afterwards.")] = True,
+@app.command(rich_help_panel=RUN)
+def up(
+    prefect: Annotated[bool, typer.Option(help="Run a Prefect server too; without it all goes on the same.")] = True,
 ) -> None:
-    """Take recorded venue frames through the collector's own parsers, books and writer into the replay lake.
+    """Run everything until Ctrl-C: simulated venues (in that mode), collector, jobs, pages and a Prefect server.
 
-    The same recording twice adds nothing. A damaged one is refused before anything is written.
+    What falls is started again; what each process says is in data/logs. Ctrl-C drains, another one kills.
 
-        movers replay recordings/monday.jsonl.gz
-        movers replay recordings/ --speed 60
+        movers up
+        COLLECTOR_MODE=live movers up
     """
-    pace, config = _speed(speed), _settings(mode=Mode.REPLAY.value, lake=lake)
-    recordings, strangers = find(path)
-    try:
-        store, reports, faults = _replay_all(recordings, config.lake_root, pace)
-    except KeyboardInterrupt:
-        say("broken off; what was published stays, and the same command goes on from there")
-        raise typer.Exit(130) from None
-    if store is not None and reports:
-        out.print(show.accounting(reports))
-        if derive:
-            _derive(store, reports)
-    if strangers:
-        say(f"{len(strangers)} other files below {path} are no recordings and were left alone")
-    for fault in faults[1:]:
-        say(str(fault), "red")
-    if faults:
-        raise faults[0]
+    from flows.up.run import run
+
+    raise typer.Exit(run(_settings(), err, with_prefect=prefect))
 
 
-@app.command()
+@app.command(rich_help_panel=RUN)
+def simulate(
+    start: Annotated[str | None, typer.Option(help="UTC instant where its clock begins. Default: now.")] = None,
+    seed: Annotated[int | None, typer.Option(help="The same seed and start give the same frames.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Messages a second, on average over a day.")] = None,
+    markets: Annotated[int | None, typer.Option(help="Markets of both venues together.")] = None,
+) -> None:
+    """Be Polymarket and Kalshi on loopback, with an invented market world. Needs no key and no network.
+
+    movers simulate --rate 2000
+    movers simulate --seed 1 --start 2026-11-03T00:00:00Z
+    """
+    given: dict[str, Any] = {"simulator_seed": seed, "simulator_rate": rate, "simulator_markets": markets}
+    config = _service_settings(**{name: value for name, value in given.items() if value is not None})
+    begin = _instant(start, "--start") if start else None
+    import asyncio
+
+    from flows.simulator.service import simulate
+
+    async def serve() -> None:
+        await simulate(config, _stop_event(), start=begin, say=_log)
+
+    asyncio.run(serve())
+
+
+@app.command(rich_help_panel=RUN)
+def collect() -> NoReturn:
+    """Collect from the venues of COLLECTOR_MODE into the lake until stopped; what was received is written first."""
+    config = _service_settings(with_prefect=True)
+    from flows.collect import main
+
+    raise typer.Exit(main(config))
+
+
+@app.command(rich_help_panel=RUN)
+def jobs() -> NoReturn:
+    """Keep bars and boards up to date, each minute, and run what prefect.yaml schedules, until stopped."""
+    config = _service_settings(with_prefect=True)
+    from flows.serve import main
+
+    raise typer.Exit(main(config))
+
+
+@app.command("app", rich_help_panel=RUN)
+def pages() -> None:
+    """Serve the pages on 127.0.0.1, port APP_PORT, until stopped."""
+    _settings()  # a wrong one is told here, in one line
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "app.main"])
+
+
+@app.command(rich_help_panel=ASK)
 def query(
     statement: Annotated[
         str, typer.Argument(metavar="[SQL]", help="One SELECT. Without it, the tables are listed.")
@@ -102,6 +130,9 @@ def query(
     movers query "SELECT venue, count(*) FROM quotes GROUP BY venue"
     movers query "SELECT * FROM markets" --format csv --out markets.csv
     """
+    from flows import show
+    from lake import export, sql
+
     store = _lake(mode, lake)
     frame = sql.run(store, statement) if statement.strip() else sql.describe(store).drop("columns")
     if out_path is None and format in (None, "table"):
@@ -114,7 +145,7 @@ def query(
         sys.stdout.write(show.harmless(text) if sys.stdout.isatty() else text)
 
 
-@app.command()
+@app.command(rich_help_panel=ASK)
 def top(
     window: Annotated[str, typer.Option(help="Look-back, as in 15m, 1h or 7d.")] = "1h",
     score: Annotated[str, typer.Option(help="classic or biggest.")] = "biggest",
@@ -131,10 +162,15 @@ def top(
 
     movers top --window 15m --as-of 2026-05-15T19:14:00Z
     """
+    import polars as pl
+
+    from flows import show
+    from lake.query import Lake
+
     reader = Lake(_lake(mode, lake))
-    moment = _instant(as_of) if as_of else None
+    moment = _instant(as_of, "--as-of") if as_of else None
     found = reader.movers(window, score, moment, venue, limit=None)
-    shown = found if everything else found.filter(~pl.col("status").is_in(OVER).fill_null(False))
+    shown = found if everything else found.filter(~pl.col("status").is_in(show.OVER).fill_null(False))
     at = found["as_of"][0] if found.height else moment or reader.latest_time()
     notes = (
         [f"{found.height - shown.height} settling left out; --all shows them"] if found.height > shown.height else []
@@ -147,13 +183,51 @@ def top(
     out.print(show.board(shown.head(limit), window, score, at, notes))
 
 
-@app.command()
+@app.command(rich_help_panel=RECORDED)
+def replay(
+    path: Annotated[Path, typer.Argument(help="A recording, or a folder of recordings.")],
+    speed: Annotated[str, typer.Option(help="Times the recorded pace, or max.")] = "max",
+    lake: LakeOption = None,
+    derive: Annotated[bool, typer.Option(help="Compute bars and movers afterwards.")] = True,
+) -> None:
+    """Take recorded venue frames through the collector's own parsers, books and writer into the replay lake.
+
+    The same recording twice adds nothing. A damaged one is refused before anything is written.
+
+        movers replay recordings/monday.jsonl.gz
+        movers replay recordings/ --speed 60
+    """
+    from flows import demo, show
+    from flows.collector.recordings import find
+
+    pace, config = _speed(speed), _settings(mode="replay", lake=lake)
+    recordings, strangers = find(path)
+    try:
+        store, reports, faults = demo.replay_all(recordings, config.lake_root, pace, err)
+    except KeyboardInterrupt:
+        say("broken off; what was published stays, and the same command goes on from there")
+        raise typer.Exit(130) from None
+    if store is not None and reports:
+        out.print(show.accounting(reports))
+        if derive:
+            demo.derive(store, reports, out, err)
+    if strangers:
+        say(f"{len(strangers)} other files below {path} are no recordings and were left alone")
+    for fault in faults[1:]:
+        say(str(fault), "red")
+    if faults:
+        raise faults[0]
+
+
+@app.command(rich_help_panel=RECORDED)
 def demo() -> None:
     """Replay a recording and show its top movers: REPLAY_PATH, MOVERS_RECORDINGS, or the project's own frames."""
-    config = _settings(mode=Mode.REPLAY.value)
-    path = config.replay_path or config.movers_recordings or Path(__file__).parents[1] / "tests" / "frames" / "session"
+    from flows.demo import recording
+
+    config = _settings(mode="replay")
+    path = recording(config)
     out.print(Text(safe_text(f"Replaying {path} into {config.lake_root.absolute()}")))
-    replay_command(path, lake=config.lake_root)
+    replay(path, lake=config.lake_root)
     out.print(Text("\nAsk on: .venv/bin/movers top --help, and .venv/bin/movers query"))
 
 
@@ -177,65 +251,51 @@ def say(text: str, style: str = "") -> None:
     err.print(Text(f"movers: {safe_text(text, 2_000)}", style=style), soft_wrap=True)
 
 
-def _replay_all(
-    recordings: list[Recording], root: Path, speed: float | None
-) -> tuple[Store | None, list[ReplayReport], list[RecordingError]]:
-    """Replay each; one that cannot be read is left out and told of. The lake is made with the first that can."""
-    store: Store | None = None
-    reports: list[ReplayReport] = []
-    faults: list[RecordingError] = []
-    with show.progress(err) as bar:
-        for recording in recordings:
-            task = bar.add_task(safe_text(recording.name), total=None)
-            try:
-                survey = recording.survey()
-                store = store or Store.create(root, Mode.REPLAY)
-                reports.append(
-                    replay(recording, store, survey=survey, speed=speed, progress=partial(_advance, bar, task))
-                )
-            except RecordingError as exc:
-                faults.append(exc)
-            bar.remove_task(task)
-    return store, reports, faults
+def _settings(*, mode: str | None = None, lake: Path | None = None, **given: Any) -> Settings:
+    from lake import settings
 
-
-def _advance(bar: Progress, task: TaskID, done: int, total: int) -> None:
-    bar.update(task, completed=done, total=total)
-
-
-def _derive(store: Store, reports: list[ReplayReport]) -> None:
-    """Bars of what came in, and a board at the end of each recording; the one that lists most is shown.
-
-    Boards of before that the new rows may have changed are computed again.
-    """
-    with err.status("bars and movers"):
-        since = refresh_bars(store).since
-        ends = {report.last for report in reports if report.last - report.first >= min(WINDOWS.values())}
-        again = {} if since is None else set(boards_since(store, since)) - ends
-        boards = {instant: refresh_board(store, instant) for instant in sorted({*ends, *again})}
-    if not ends:
-        out.print("Too short for a move: even the shortest window needs five minutes.")
-        return
-    best = max((boards[end] for end in ends), key=lambda board: (sum(board.listed.values()), board.as_of))
-    for window in WINDOWS:
-        movers = Lake(store).movers(window, "biggest", best.as_of, status_not=OVER, limit=10)
-        if not movers.is_empty():
-            out.print(show.board(movers, window, "biggest", best.as_of))
-    if not any(best.listed.values()):
-        out.print(
-            f"Nothing above the floor at the end of any recording, the last of them {best.as_of:%Y-%m-%d %H:%M:%S}."
-        )
-
-
-def _settings(*, mode: str | None = None, lake: Path | None = None) -> Settings:
-    given: dict[str, object] = {} if mode is None else {"collector_mode": mode.lower()}
+    if mode is not None:
+        given["collector_mode"] = mode.lower()
     if lake is not None:
         given["lake_uri"] = str(lake)
     return settings.load(**given)
 
 
+def _service_settings(*, with_prefect: bool = False, **given: Any) -> Settings:
+    """The settings of a process that runs on and logs; its environment is set up before anything imports Prefect."""
+    from flows.up import log
+
+    config = _settings(**given)
+    if with_prefect:
+        from flows import orchestrator
+
+        orchestrator.adopt(config)
+    log.set_up(config)
+    return config
+
+
+def _log(text: str) -> None:
+    import logging
+
+    logging.getLogger("movers").info("%s", text)
+
+
+def _stop_event() -> asyncio.Event:
+    """Set by SIGTERM and by Ctrl-C."""
+    import asyncio
+    import signal
+
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
 def _lake(mode: str | None, folder: Path | None) -> Store:
     """The lake to read. Where nobody chose a mode and its lake is not there, the only other one is."""
+    from lake.store import Store
+    from lake.vocab import Mode
+
     config = _settings(mode=mode, lake=folder)
     is_chosen = mode is not None or "collector_mode" in config.model_fields_set
     wanted = None if folder is not None and not mode else config.collector_mode
@@ -251,7 +311,7 @@ def _lake(mode: str | None, folder: Path | None) -> Store:
 
 
 def _default_root(mode: Mode) -> Path:
-    return settings.load(collector_mode=mode, lake_uri=None).lake_root
+    return _settings(mode=mode.value).model_copy(update={"lake_uri": None}).lake_root
 
 
 def _speed(text: str) -> float | None:
@@ -264,8 +324,16 @@ def _speed(text: str) -> float | None:
     return pace
 
 
-def _instant(text: str) -> datetime:
+def _instant(text: str, option: str) -> datetime:
+    from datetime import UTC
+
+    from lake.clock import parse_time
+
     try:
         return parse_time(text).astimezone(UTC)
     except ValueError:
-        raise SettingError(f"--as-of {text}: is no instant; write it as 2026-05-15T19:14:00Z") from None
+        raise SettingError(f"{option} {text}: is no instant; write it as 2026-05-15T19:14:00Z") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,21 +1,29 @@
-"""Answers on a terminal: tables, the board of movers, progress.
+"""Answers on a terminal: tables, the board of movers, progress, the processes of `movers up`.
 
-Venue text goes through `safe_text` and into `Text`, which reads no markup.
+Venue text goes through `safe_text` and into `Text`, which reads no markup. What takes long to import is not imported
+here, so that the supervisor is up at once.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+from __future__ import annotations
 
-import polars as pl
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from flows.collector.replay import ReplayReport
-from flows.venues.base import Outcome
 from lake.text import safe_text
+from lake.vocab import MarketStatus
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from flows.collector.replay import ReplayReport
 
 UP, DOWN = "dark_cyan", "dark_orange"  # told apart by colour-blind eyes too
 MOST_ROWS = 200
@@ -36,6 +44,8 @@ def progress(console: Console) -> Progress:
 
 def accounting(reports: Iterable[ReplayReport]) -> Table:
     """What became of every message: messages = applied + ignored + duplicate + dead."""
+    from flows.venues.base import Outcome
+
     table = _table("Every message accounted for", "recording")
     for name in ("messages", "applied", "ignored", "dup", "dead", "rows", "new", "msg/s"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -50,6 +60,49 @@ def accounting(reports: Iterable[ReplayReport]) -> Table:
     table.caption = Text("\n".join(safe_text(note) for note in notes))
     return table
 
+
+@dataclass(frozen=True, slots=True)
+class ProcessRow:
+    """One supervised process, as the status table shows it; None = there is no process, or it is not known."""
+
+    name: str
+    state: str
+    is_well: bool
+    is_bad: bool
+    pid: int | None
+    uptime: timedelta | None
+    cpu_percent: float | None  # of one core
+    rss_bytes: int | None
+    restarts: int
+    detail: str
+
+
+def processes(title: str, rows: Iterable[ProcessRow]) -> Table:
+    """A line a process: what it is doing, since when, what it costs, its last word."""
+    table = Table(title=Text(safe_text(title)), box=box.SIMPLE_HEAD, title_justify="left", expand=True)
+    table.padding, table.pad_edge = (0, 1, 0, 0), False
+    table.add_column("process", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("pid", "up", "CPU", "memory", "restarts"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("last word", no_wrap=True, overflow="ellipsis", ratio=1)
+    for row in rows:
+        style = DOWN if row.is_bad else UP if row.is_well else "dim"
+        table.add_row(
+            Text(row.name),
+            Text(row.state, style=style),
+            _or_dash(row.pid),
+            _or_dash(row.uptime),
+            "–" if row.cpu_percent is None else f"{row.cpu_percent:.0f}%",
+            "–" if row.rss_bytes is None else f"{row.rss_bytes / 2**20:,.0f} MiB",
+            str(row.restarts),
+            Text(safe_text(row.detail)),
+        )
+    return table
+
+
+OVER = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
+"""A market that is settling jumps to 0 or 1, which is no move."""
 
 VERDICTS = {
     "ok": "moved too little",
@@ -133,6 +186,10 @@ def _table(title: str, first: str) -> Table:
     table.padding, table.pad_edge = (0, 1, 0, 0), False  # so that 80 columns hold it
     table.add_column(first, overflow="fold", min_width=14)
     return table
+
+
+def _or_dash(value: object) -> str:
+    return "–" if value is None else str(value)
 
 
 def _cell(value: object) -> str:

@@ -1,6 +1,9 @@
 """The command line as a user meets it: one clear line for what is wrong, nothing half-written, exit codes."""
 
 import gzip
+import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -251,3 +254,79 @@ def test_markup_in_names_is_text(movers, tmp_path):
     code, out, _ = movers("replay", str(folder))
     assert code == 0
     assert "[red]x" in out
+
+
+def test_help_is_quick():
+    """Help, and with it every mistyped command, imports nothing that takes long."""
+    script = """
+import sys
+from flows import cli
+sys.argv = ["movers", "--help"]
+try:
+    cli.main()
+except SystemExit as stop:
+    assert not stop.code
+print(sorted({"duckdb", "httpx", "polars", "prefect", "pyarrow", "pydantic", "aiohttp"} & set(sys.modules)))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+    assert all(name in ran.stdout for name in ("up", "simulate", "collect", "jobs", "app", "query", "top", "replay"))
+
+
+@pytest.mark.parametrize("command", ["up", "simulate", "collect", "jobs", "app", "query", "top", "replay", "demo"])
+def test_each_command_explains_itself(movers, command):
+    """A sentence on what it does, and its options with what they mean."""
+    code, out, _ = movers(command, "--help")
+    assert code == 0
+    assert len(out.split("Options")[0].split()) > 8
+
+
+def test_up_names_a_busy_port(movers, monkeypatch):
+    """With its setting and the next step; a lake is not even made."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        port = server.getsockname()[1]
+        monkeypatch.setenv("APP_PORT", str(port))
+        monkeypatch.setenv("COLLECTOR_MODE", "live")
+        code, _, said = movers("up", "--no-prefect")
+    assert code == 2
+    assert f"port {port} (APP_PORT) is in use by" in said
+    assert len(said.strip().splitlines()) == 1
+    assert not Path("data").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["simulate", "--start", "noon"], ["--start noon", "2026-05-15"]),
+        (["simulate", "--rate", "0"], ["SIMULATOR_RATE=0"]),
+        (["simulate", "--markets", "1"], ["SIMULATOR_MARKETS=1"]),
+    ],
+)
+def test_simulate_refuses_what_cannot_be(movers, arguments, names):
+    """Named as the option or the setting that it is, in one line."""
+    code, _, said = movers(*arguments)
+    assert code == 2
+    assert len(said.strip().splitlines()) == 1
+    assert all(name in said for name in names)
+
+
+@pytest.mark.slow
+def test_simulate_runs_until_told(tmp_path):
+    """It logs that it serves, and SIGTERM ends it with 0."""
+    ports = []
+    for _ in range(2):
+        with socket.socket() as trial:
+            trial.bind(("127.0.0.1", 0))
+            ports.append(trial.getsockname()[1])
+    environment = {
+        "PATH": "/usr/bin:/bin", "SIMULATOR_POLYMARKET_PORT": str(ports[0]), "SIMULATOR_KALSHI_PORT": str(ports[1]),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "flows.cli", "simulate", "--markets", "50", "--rate", "10"]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert " INFO " in first
+    assert process.returncode == 0
