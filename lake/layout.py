@@ -3,6 +3,7 @@
     <root>/<table>/venue=<v>/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
     <root>/bars/interval=<i>/venue=<v>/date=<day>/<name>.parquet
     <root>/_segments/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
+    <root>/_blocks/venue=<v>/date=<day>/<HH>.parquet  _carries/venue=<v>/date=<day>/<HHMM>.parquet
     <root>/_lake.json  _watermarks.json
 
 No other file spells a directory. What this module cannot parse is not part of the lake: it is
@@ -17,8 +18,9 @@ from pathlib import PurePosixPath
 from typing import Final, Self
 
 from lake.errors import BadName
-from lake.schema import SEGMENTS, SEQ_BITS, TABLES, Table
+from lake.schema import BLOCKS, CARRIES, SEGMENTS, SEQ_BITS, TABLES, Table
 
+_OWN: Final = (SEGMENTS, BLOCKS, CARRIES)
 MARKER: Final = "_lake.json"
 WATERMARKS: Final = "_watermarks.json"
 SUFFIX: Final = ".parquet"
@@ -77,8 +79,8 @@ class Part:
 
 
 def folder(table: Table) -> str:
-    """The table's folder. `segments` is the lake's own, out of the way of a glob over the tables."""
-    return "_segments" if table is SEGMENTS else table.name
+    """The table's folder. What is the lake's own is out of the way of a glob over the tables."""
+    return f"_{table.name}" if table in _OWN else table.name
 
 
 def part(table: Table, name: str, **partition: str | date) -> Part:
@@ -106,6 +108,11 @@ def parse(path: PurePosixPath) -> Part:
     if found_part.path != path:
         raise BadName(f"{path}: is spelled {found_part.path}")
     return found_part
+
+
+def is_name(name: str) -> bool:
+    """Whether a file of a table can have that name, without its suffix."""
+    return _NAME.fullmatch(name) is not None
 
 
 def _spell(key: str, value: str | date) -> str:

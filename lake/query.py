@@ -10,15 +10,16 @@ same: its title is its key.
 """
 
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 
 import polars as pl
 
-from lake import reading, sql
+from lake import layout, ledger, reading, sql
 from lake.arguments import (
     Instant,
     require_choice,
@@ -30,6 +31,7 @@ from lake.arguments import (
 )
 from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
 from lake.errors import QueryError
+from lake.layout import Part
 from lake.reading import between, contains, newest
 from lake.schema import (
     BAR_INTERVALS,
@@ -38,10 +40,14 @@ from lake.schema import (
     EVENTS,
     FEED_HEALTH,
     GAPS,
+    HISTORY,
     MARKETS,
+    MOVERS,
     QUOTES,
+    SEGMENTS,
     TRADES,
     VENUE_STATS,
+    Table,
 )
 from lake.store import Store
 from lake.vocab import MarketId, MarketStatus, Mode, Venue, market_key
@@ -70,6 +76,25 @@ class Counts:
     last_time: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What changes when the lake does, to be compared with those of a look before; None = nothing there."""
+
+    lake: int | None  # another folder in the same place has another one
+    segments: int | None
+    boards: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """The rows of segments that were published since a look before: `schema.QUOTES` and so on, with venue."""
+
+    segments: frozenset[str]  # all that are known by now, to be given to the next look
+    quotes: pl.DataFrame
+    trades: pl.DataFrame
+    gaps: pl.DataFrame
+
+
 def _answered(
     ask: Callable[Concatenate["Lake", _Arguments], _Answer],
 ) -> Callable[Concatenate["Lake", _Arguments], _Answer]:
@@ -96,27 +121,26 @@ class Lake:
 
     @_answered
     def latest_time(self) -> datetime:
-        """The newest `received_time` of a quote, a trade or a venue's figure: "now" in a replay.
+        """The newest `received_time` of a quote, a trade or a venue's figure: "now" in a replay. Reads no row of them.
 
         Raises `QueryError` if there is none.
         """
-        found = [ends[1] for table in (QUOTES, TRADES, VENUE_STATS) if (ends := reading.edges(self.store, table))]
-        if not found:
+        found = ledger.totals(self.store, (QUOTES, TRADES, VENUE_STATS))["last_received_time"].max()
+        if not isinstance(found, datetime):
             raise QueryError(f"lake {self.store.root}: holds no quotes and no trades yet; collect or replay some first")
-        return max(found)
+        return found
 
     @_answered
     def counts(self) -> Counts:
-        """How many rows and markets there are, and from when to when."""
-        tables = (QUOTES, TRADES, GAPS, DEAD_LETTERS)
-        keys = pl.concat([self.store.scan(table).select("market_key").unique() for table in (MARKETS, QUOTES, TRADES)])
-        rows = [self.store.scan(table).select(pl.len()) for table in tables]
-        lengths = pl.collect_all([keys.unique().select(pl.len()), *rows])
-        markets, quotes, trades, gaps, letters = (frame.item() for frame in lengths)
-        ends = [found for table in (QUOTES, TRADES) if (found := reading.edges(self.store, table))]
-        first = min((end[0] for end in ends), default=None)
-        last = max((end[1] for end in ends), default=None)
-        return Counts(markets, quotes, trades, gaps, letters, first, last)
+        """How many rows and markets there are, and from when to when: by the lines of `segments`."""
+        totals = ledger.totals(self.store, (QUOTES, TRADES, GAPS, DEAD_LETTERS))
+        rows: dict[str, int] = dict(totals.select("table", "rows").iter_rows())
+        ends = totals.filter(pl.col("table").is_in([QUOTES.name, TRADES.name]))
+        first, last = ends["first_received_time"].min(), ends["last_received_time"].max()
+        quotes, trades, gaps, letters = (rows.get(table.name, 0) for table in (QUOTES, TRADES, GAPS, DEAD_LETTERS))
+        markets = reading.all_markets(self.store).select(pl.len()).collect().item()
+        times = (time if isinstance(time, datetime) else None for time in (first, last))
+        return Counts(markets, quotes, trades, gaps, letters, *times)
 
     @_answered
     def status(self, as_of: Instant | None = None) -> pl.DataFrame:
@@ -176,11 +200,9 @@ class Lake:
         known = newest(self.store, MARKETS, "market_key").filter(is_it).collect()
         if not known.is_empty():
             return known
-        for table in (QUOTES, TRADES):
-            seen = self.store.scan(table).filter(is_it).select("market_key", "venue").head(1)
-            row = reading.unlisted(seen).collect()
-            if not row.is_empty():
-                return row
+        row = reading.unlisted(reading.seen(self.store).filter(is_it)).collect()
+        if not row.is_empty():
+            return row
         raise QueryError(f"market {market!r}: is not in the lake; search its title with `markets`")
 
     @_answered
@@ -279,6 +301,20 @@ class Lake:
         return found.select(*BARS.columns, "interval", "venue").collect()
 
     @_answered
+    def history(self, market: int | str, start: Instant | None = None, end: Instant | None = None) -> pl.DataFrame:
+        """The market's back-filled bars with start <= bar_start < end, in order of time: `schema.HISTORY` and venue.
+
+        As the venue serves them, the newest version of each bar; they are no quotes and no trades of ours.
+        """
+        first, last = require_range(start, end)
+        row = self.market(market)
+        rows = reading.days(self.store, HISTORY, row["venue"].to_list(), first, None)
+        where = [pl.col("market_key") == row["market_key"].item(), *between("bar_start", first, last)]
+        ordered = rows.filter(*where).sort("interval", "bar_start", "seq")
+        newest_of = ordered.unique(["interval", "bar_start"], keep="last", maintain_order=True)
+        return newest_of.sort("bar_start", "interval").select(*HISTORY.columns, "venue").collect()
+
+    @_answered
     def movers(
         self,
         window: str = "1h",
@@ -294,9 +330,10 @@ class Lake:
     ) -> pl.DataFrame:
         """The markets that `score` lists over `window`, best first: the columns of `moves_at`.
 
-        From the board that was published as of exactly `as_of`, else computed. Without `as_of` from the newest board,
-        if it is at most two minutes older than `latest_time`, else computed as of then. The column `as_of` says of when
-        it is, and so is what is said of each market. Ranks are those of the whole board. `min_move_pp` is of |move_pp|,
+        From the whole board that was published as of exactly `as_of`, else computed from rows: of boards of former
+        hours only the lists are kept. Without `as_of` from the newest board, if it is at most two minutes older than
+        `latest_time`, else computed as of then. The column `as_of` says of when it is, and so is what is said of each
+        market. Ranks are those of the whole board. `min_move_pp` is of |move_pp|,
         `min_volume_usd` of volume_24h_usd; a row whose figure is unknown reaches neither.
         """
         rank = f"{require_choice('score', score, SCORES)}_rank"
@@ -314,6 +351,46 @@ class Lake:
             where.append(~pl.col("status").is_in(hidden).fill_null(False))
         found = self._board(window, as_of).filter(*where)
         return _cut(found.sort(rank, "market_key"), limit).collect()
+
+    def marks(self) -> Marks:
+        """Marks that differ from former ones if a segment or a board was published since; reads no file."""
+        try:
+            lake = (self.store.root / layout.MARKER).stat().st_ino
+        except OSError:
+            lake = None
+        return Marks(lake, _mark(self.store, SEGMENTS), _mark(self.store, MOVERS))
+
+    @_answered
+    def board(self) -> pl.DataFrame:
+        """The newest published board, all its windows, whatever its age: `schema.MOVERS` and venue.
+
+        By window and market_key; no rows if there is none. Never computed: see `movers`.
+        """
+        for day in reversed(_folder_days(self.store, MOVERS)):
+            parts = self.store.parts(MOVERS, dates=[day])
+            newest_name = max((part.name for part in parts if part.name.startswith(_BOARD)), default=None)
+            same = [part for part in parts if part.name == newest_name]
+            if same:
+                rows = self.store.scan_parts(MOVERS, same).drop("date")
+                return rows.filter(pl.col("as_of") == pl.col("as_of").max()).sort("window", "market_key").collect()
+        return MOVERS.empty().drop("date").collect()
+
+    @_answered
+    def news(self, known: Collection[str] = (), most: int = 60) -> News:
+        """The quotes, trades and gaps of segments that are not `known`, the newest `most` segments at most.
+
+        Looks at the last two days with segments.
+        """
+        days = _folder_days(self.store, SEGMENTS)[-2:]
+        parts = self.store.parts(SEGMENTS, dates=days)
+        new = sorted((part for part in parts if part.name not in known), key=self._published)[-most:]
+        quotes, trades, gaps = (self._of_segments(table, new) for table in (QUOTES, TRADES, GAPS))
+        return News(frozenset(part.name for part in parts), quotes, trades, gaps)
+
+    @_answered
+    def catalogue(self) -> pl.DataFrame:
+        """The newest version of each market that a catalogue told of: `schema.MARKETS` and venue, by title."""
+        return newest(self.store, MARKETS, "market_key").sort("title", "market_key").collect()
 
     @_answered
     def moves_at(self, window: str, as_of: Instant | None = None) -> pl.DataFrame:
@@ -414,10 +491,30 @@ class Lake:
         made = now if found.is_empty() else found["as_of"].item(0)
         return reading.told(self.store, found.lazy(), made)
 
+    def _published(self, part: Part) -> tuple[int, str]:
+        """When the part was published, for sorting; one just moved away comes first."""
+        try:
+            return self.store.path(part).stat().st_mtime_ns, part.name
+        except OSError:
+            return 0, part.name
+
+    def _of_segments(self, table: Table, segments: Collection[Part]) -> pl.DataFrame:
+        """The rows that these segments left in `table`."""
+        parts = [
+            part
+            for segment in segments
+            for venue in _VENUES
+            if self.store.path(
+                part := layout.part(table, segment.name, venue=venue, date=segment.partition["date"])
+            ).exists()
+        ]
+        return self.store.scan_parts(table, parts).drop("date").collect()
+
     def _last_days(self, venue: str, now: datetime) -> pl.LazyFrame:
         """The venue's health on the last two days that have any, at or before `now`."""
         past = [day for day in reading.dates(self.store, FEED_HEALTH, [venue]) if day <= now.date()]
-        return self.store.scan(FEED_HEALTH, venues=[venue], dates=past[-2:])
+        rows = ledger.remembered(self.store, FEED_HEALTH)
+        return rows.filter(pl.col("venue") == venue, pl.col("date").is_in(past[-2:]))
 
     def _tape(
         self, where: list[pl.Expr], venues: list[str] | None, start: datetime | None, most: int | None
@@ -438,6 +535,30 @@ class Lake:
 
 
 _QUOTE_FACTS: Final = ("event_time", "received_time", "bid", "ask", "bid_size", "ask_size", "source")
+
+
+_BOARD: Final = "board-"  # how the file of a whole board begins
+
+
+def _folder_days(store: Store, table: Table) -> list[date]:
+    """The days that have a folder in `table`, in order, without a look at the files."""
+    days = (path.name.removeprefix("date=") for path in _day_folders(store, table))
+    return sorted({date.fromisoformat(day) for day in days})
+
+
+def _mark(store: Store, table: Table) -> int | None:
+    """When a file last came to or left the newest day of `table`, of any venue: nanoseconds."""
+    newest_day = "", 0
+    for path in _day_folders(store, table):
+        with suppress(OSError):
+            newest_day = max(newest_day, (path.name, path.stat().st_mtime_ns))
+    return newest_day[1] or None
+
+
+def _day_folders(store: Store, table: Table) -> list[Path]:
+    folder = store.root / layout.folder(table)
+    depth = "/".join(f"{name}=*" for name in table.partitions)
+    return list(folder.glob(depth))
 
 
 def _where(*, venue: str | None = None, category: str | None = None, status: str | None = None) -> list[pl.Expr]:

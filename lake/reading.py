@@ -10,13 +10,16 @@ from typing import Final
 
 import polars as pl
 
-from lake.clock import EPOCH
+from lake import ledger
+from lake.clock import EPOCH, from_us, to_us
+from lake.derived.blocks import block_start
 from lake.derived.carry import since
-from lake.derived.movers import board
-from lake.derived.prices import distinct_gaps, moment
+from lake.derived.movers import HISTORY_AGE, board
+from lake.derived.prices import TRADE_AGE, distinct_gaps, moment
 from lake.derived.slices import needs
 from lake.errors import QueryError
-from lake.schema import GAPS, MARKETS, MOVERS, QUOTES, TRADES, VENUE_STATS, Table
+from lake.layout import Part, SeqRange
+from lake.schema import BARS, BLOCKS, GAPS, HISTORY, MARKETS, MOVERS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.store import Store
 from lake.vocab import MarketStatus
 
@@ -26,6 +29,13 @@ LATE: Final = timedelta(days=7)
 
 BOARD_AGE: Final = timedelta(minutes=2)
 """How much older than the newest row a published board may be to answer for "now": two refreshes."""
+
+BARS_JOB: Final = "blocks"
+"""Whose watermark says which segments are in blocks and bars."""
+
+BOARD: Final = "board-"
+LISTS: Final = "lists-"
+"""How files of `movers` are called: a whole board with its instant, and the lists of an hour's former boards."""
 
 FACTS: Final = ("title", "market_id", "category", "close_time", "status")
 """What answers say of each market; all but the title are null for a market without a row in `markets`."""
@@ -43,24 +53,14 @@ def days(
     first: datetime | None = None,
     last: datetime | None = None,
 ) -> pl.LazyFrame:
-    """The rows of the days that can hold those from `first` to `last`; None is no bound."""
+    """The rows of the files that can hold those from `first` to `last`, both included; None is no bound."""
     if first is None and last is None:
         return store.scan(table, venues=venues)
     low = date.min if first is None else (first - SKEW).date()
     high = date.max if last is None else (last + LATE).date()
-    return store.scan(table, venues=venues, dates=[day for day in dates(store, table, venues) if low <= day <= high])
-
-
-def edges(store: Store, table: Table) -> tuple[datetime, datetime] | None:
-    """The smallest and the largest `received_time`; None without rows."""
-    found = dates(store, table)
-    if not found:
-        return None
-    time = pl.col("received_time")
-    first = store.scan(table, dates=[found[0]]).select(time.min())
-    last = store.scan(table, dates=[found[-1]]).select(time.max())
-    low, high = (frame.item() for frame in pl.collect_all([first, last]))
-    return None if low is None or high is None else (low, high)
+    wanted = [day for day in dates(store, table, venues) if low <= day <= high]
+    parts = store.parts(table, venues=venues, dates=wanted)
+    return store.scan_parts(table, ledger.overlapping(parts, ledger.ends(store, table), first, last))
 
 
 def between(name: str, start: datetime | None, end: datetime | None) -> list[pl.Expr]:
@@ -82,7 +82,8 @@ def newest(store: Store, table: Table, key: str, as_of: datetime | None = None) 
     A version that leaves a column out, or has no tags, takes nothing back. A placeholder's title (the native id) and
     status count only if no other version has one.
     """
-    rows = store.scan(table) if as_of is None else store.scan(table).filter(pl.col("as_of") <= moment(as_of))
+    versions = ledger.remembered(store, table)
+    rows = versions if as_of is None else versions.filter(pl.col("as_of") <= moment(as_of))
     said = {"tags": pl.col("tags").list.len() > 0}
     if table is MARKETS:
         said |= dict.fromkeys(("title", "status"), ~_is_placeholder())
@@ -104,8 +105,27 @@ def _is_placeholder() -> pl.Expr:
 def all_markets(store: Store) -> pl.LazyFrame:
     """The newest version of each market, and a row for each that only has quotes or trades."""
     known = newest(store, MARKETS, "market_key").collect().lazy()
-    seen = pl.concat([store.scan(table).select("market_key", "venue").unique() for table in (QUOTES, TRADES)])
-    return pl.concat([known, unlisted(seen.unique("market_key").join(known, on="market_key", how="anti"))])
+    return pl.concat([known, unlisted(seen(store).join(known, on="market_key", how="anti"))])
+
+
+def seen(store: Store) -> pl.LazyFrame:
+    """market_key and venue of every market with a quote or a trade, each once.
+
+    A quote or a trade leaves a bar of a day behind, so rows are read only of segments that are in no bar yet.
+    """
+    daily = [part for part in store.parts(BARS) if part.partition["interval"] == "1d"]
+    reached = store.watermark(BARS_JOB)
+    frames = [store.scan_parts(BARS, daily).select("market_key", "venue")]
+    for table in (QUOTES, TRADES):
+        new = [part for part in store.parts(table) if not _is_taken(part, reached)]
+        frames.append(store.scan_parts(table, new).select("market_key", "venue"))
+    return pl.concat(frames).unique("market_key")
+
+
+def _is_taken(part: Part, reached: Mapping[str, int]) -> bool:
+    """Whether the rows of a sealed file are in the bars."""
+    span = SeqRange.parse(part.name)
+    return span.last <= reached.get(f"{span.collector}-{span.epoch}", -1)
 
 
 def unlisted(seen: pl.LazyFrame) -> pl.LazyFrame:
@@ -145,13 +165,12 @@ def newest_quote(store: Store, venue: str, market: int, as_of: datetime) -> pl.D
 def open_gaps(store: Store, as_of: datetime, within: timedelta) -> pl.LazyFrame:
     """Gaps begun `within` before `as_of` and not over by then; one without an end is over at the next quote."""
     start = as_of - within
-    gaps = distinct_gaps(days(store, GAPS, first=start))
+    gaps = distinct_gaps(ledger.remembered(store, GAPS))
     begun = gaps.filter(pl.col("start_time").is_between(moment(start), moment(as_of)))
     still = begun.filter((pl.col("end_time") > moment(as_of)).fill_null(True)).collect()
     if still["end_time"].null_count() == 0:
         return still.lazy()
-    quotes = days(store, QUOTES, first=start, last=as_of).filter(pl.col("event_time") <= moment(as_of))
-    by_market = quotes.group_by("venue", "market_key").agg(market_quote=pl.col("event_time").max()).collect().lazy()
+    by_market = last_quotes(store, start, as_of).lazy()
     by_venue = by_market.group_by("venue").agg(venue_quote=pl.col("market_quote").max())
     told = still.lazy().join(by_market, on=["venue", "market_key"], how="left").join(by_venue, on="venue", how="left")
     last = pl.when(pl.col("market_key").is_null()).then("venue_quote").otherwise("market_quote")
@@ -159,23 +178,52 @@ def open_gaps(store: Store, as_of: datetime, within: timedelta) -> pl.LazyFrame:
     return told.filter(~is_over)
 
 
+def last_quotes(store: Store, start: datetime, as_of: datetime) -> pl.DataFrame:
+    """venue, market_key, market_quote: the time of each market's newest quote since `start`, or before, by `as_of`.
+
+    From blocks that had ended by then; rows are read only of what is in no block.
+    """
+    marks = store.watermark(BARS_JOB)
+    ended = block_start(min(as_of, from_us(marks["until"])) if "until" in marks else as_of)
+    blocks = store.scan(BLOCKS, dates=[day for day in dates(store, BLOCKS) if start.date() <= day])
+    within = pl.col("bar_start").is_between(moment(block_start(start)), moment(ended), closed="left")
+    summed = blocks.filter(within).select("venue", "market_key", time="last_quote_time")
+    recent = ledger.ends(store, QUOTES)
+    parts = store.parts(QUOTES)
+    late = [part for part in parts if not _is_taken(part, marks)]
+    near = ledger.overlapping(parts, recent, ended, as_of)
+    rows = store.scan_parts(QUOTES, list({*near, *ledger.overlapping(late, recent, start, as_of)}))
+    quotes = rows.filter(pl.col("event_time") <= moment(as_of)).select("venue", "market_key", time="event_time")
+    found = pl.concat([summed.drop_nulls(), quotes]).group_by("venue", "market_key")
+    return found.agg(market_quote=pl.col("time").max()).collect()
+
+
 def published_board(store: Store, window: str, first: datetime, last: datetime | None = None) -> pl.DataFrame:
     """The newest published board of that window as of `first` to `last` (None = any later): `schema.MOVERS`, venue.
 
-    No rows if there is none.
+    No rows if there is none. Of the boards of hours that are over the lists may be all that is kept: no whole board.
     """
     wanted = [day for day in dates(store, MOVERS) if first.date() <= day and (last is None or day <= last.date())]
+    parts = [part for part in store.parts(MOVERS, dates=wanted) if _may_hold_board(part, first, last)]
     is_in = pl.col("as_of") >= moment(first)
     if last is not None:
         is_in &= pl.col("as_of") <= moment(last)
-    rows = store.scan(MOVERS, dates=wanted).filter(pl.col("window") == window, is_in)
+    rows = store.scan_parts(MOVERS, parts).filter(pl.col("window") == window, is_in)
     return rows.filter(pl.col("as_of") == pl.col("as_of").max()).select(*MOVERS.columns, "venue").collect()
+
+
+def _may_hold_board(part: Part, first: datetime, last: datetime | None) -> bool:
+    """Whether a file may hold a whole board as of `first` to `last`; the lists of former ones are no whole boards."""
+    if part.name.startswith(LISTS):
+        return False
+    instant = part.name.removeprefix(BOARD)
+    return not instant.isdigit() or (to_us(first) <= int(instant) and (last is None or int(instant) <= to_us(last)))
 
 
 def computed_board(store: Store, windows: Mapping[str, timedelta], as_of: datetime) -> pl.DataFrame:
     """The whole board of those windows at `as_of`, from raw rows: `schema.MOVERS`, venue.
 
-    Loads what `slices.needs` names and, of older days, the newest quote of each market.
+    Loads what `slices.needs` names and, of what is older, the newest quote of each market and day.
     """
     try:
         start = min(needs(as_of, width).start for width in windows.values())
@@ -184,17 +232,28 @@ def computed_board(store: Store, windows: Mapping[str, timedelta], as_of: dateti
     if start <= EPOCH + LATE:
         raise QueryError(f"window {', '.join(map(repr, windows))}: begins before 1970; give a shorter one")
     recent = pl.col("event_time") <= moment(as_of)
-    quotes, trades, stats = (days(store, table, first=start) for table in (QUOTES, TRADES, VENUE_STATS))
-    old = [day for day in dates(store, QUOTES) if day < (start - SKEW).date()]
-    before = [_last_rows(store.scan(QUOTES, dates=[day])) for day in old]
-    held = pl.concat([*before, quotes.filter(recent)])
+    quotes, stats = (days(store, table, first=start) for table in (QUOTES, VENUE_STATS))
+    trades = days(store, TRADES, first=start - TRADE_AGE)
+    held = pl.concat([*_held(store, start), quotes.filter(recent, pl.col("event_time") >= moment(start))])
     loaded = [frame.lazy() for frame in pl.collect_all([held, trades.filter(recent), store.scan(GAPS)])]
     ticks = since(loaded[0], loaded[1], loaded[2], start)
-    markets = newest(store, MARKETS, "market_key", as_of)
-    return board(*ticks, stats, markets, as_of=as_of, windows=windows)
+    markets, history = newest(store, MARKETS, "market_key", as_of), former_bars(store, windows, as_of)
+    return board(*ticks, stats, markets, history, as_of=as_of, windows=windows)
 
 
-def _last_rows(quotes: pl.LazyFrame) -> pl.LazyFrame:
-    """The newest quote of each market."""
-    order = ["market_key", "event_time", "seq"]
-    return quotes.sort(order).unique("market_key", keep="last", maintain_order=True)
+def former_bars(store: Store, windows: Mapping[str, timedelta], as_of: datetime) -> pl.LazyFrame:
+    """The rows of `history` that may serve the former prices of these windows."""
+    opening = min(as_of - width for width in windows.values())
+    first, last = opening - HISTORY_AGE - timedelta(minutes=5), as_of
+    return days(store, HISTORY, first=first).filter(pl.col("bar_start").is_between(moment(first), moment(last)))
+
+
+def _held(store: Store, start: datetime) -> list[pl.LazyFrame]:
+    """The newest quote of each market before `start`, a frame for each day that has files."""
+    ends, order = ledger.ends(store, QUOTES), ["market_key", "event_time", "seq"]
+    found = []
+    for day in dates(store, QUOTES):
+        parts = ledger.overlapping(store.parts(QUOTES, dates=[day]), ends, None, start)
+        rows = store.scan_parts(QUOTES, parts).filter(pl.col("event_time") < moment(start))
+        found.append(rows.sort(order).unique("market_key", keep="last", maintain_order=True))
+    return found

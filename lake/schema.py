@@ -40,6 +40,11 @@ class Table:
     about: str
 
     @property
+    def time(self) -> str | None:
+        """The column that says when a row happened; None = the table has none."""
+        return next((name for name in _TIMES if name in self.columns), None)
+
+    @property
     def schema(self) -> dict[str, pl.DataType]:
         """File columns, then partition columns: what a scan returns."""
         return {**self.columns, **self.partitions}
@@ -65,6 +70,8 @@ class Table:
         """No rows, with the columns of a scan."""
         return pl.LazyFrame(schema=self.schema)
 
+
+_TIMES: Final = ("event_time", "start_time", "bar_start", "minute", "received_time", "as_of")
 
 # Rows carry times as integers; Polars casts a column of them far faster than it reads datetimes.
 _PHYSICAL: Final[Mapping[pl.DataType, pl.DataType]] = {TIME: pl.Int64()}
@@ -287,6 +294,10 @@ SEGMENTS = Table(
         "partition_date": pl.Date(),
         "rows": _INT,
         "bytes": _INT,
+        "first_time": TIME,  # of the table's `time` column; null = unknown
+        "last_time": TIME,
+        "first_received_time": TIME,  # null = the table has none
+        "last_received_time": TIME,
         "input_digest": _TEXT,  # of the recording; null = live
     },
     key=("collector", "epoch", "first_seq", "table", "venue"),
@@ -373,6 +384,60 @@ MOVERS = Table(
     order=("window", "market_key"),
     partitions=VENUE_DAY,
     about="published boards: each market's move over each window; filter on as_of",
+)
+
+_OHLC: Final = tuple(f"{side}{part}" for side in ("", "bid_", "ask_") for part in ("open", "high", "low", "close"))
+
+BLOCKS = Table(
+    name="blocks",
+    columns={
+        "market_key": _INT,
+        "bar_start": TIME,  # closed left edge, by event_time; ten minutes
+        **dict.fromkeys(_OHLC, _FLOAT),  # as in bars
+        "ticks": _INT,
+        "contracts": _INT,  # of all trades, in millionths, which add up alike in any order
+        "notional": _INT,
+        "buy_notional": _INT,
+        "trades": _INT,
+        "tape_trades": _INT,  # block trades aside
+        "tape_notional": _INT,
+        "covered": _INT,  # microseconds with a reference price
+        "live": _INT,  # microseconds with a live feed
+        "is_priced_before": _FLAG,  # what held when the block began
+        "is_priced_after": _FLAG,  # what holds from its end to the market's next block
+        "is_live_after": _FLAG,
+        "has_gap": _FLAG,  # begins in it or runs into it
+        "last_quote_time": TIME,
+        "reported_usd": _FLOAT,  # the venue's last word on its volume of 24 h, by received_time
+        "reported_usd_time": TIME,
+        "reported_contracts": _FLOAT,
+        "reported_contracts_time": TIME,
+    },
+    key=("market_key", "bar_start"),
+    order=("bar_start", "market_key"),
+    partitions=VENUE_DAY,
+    about="what ten minutes of one market add up to; a block in which nothing happened to it does not exist",
+)
+
+CARRIES = Table(
+    name="carries",
+    columns={
+        "kind": _TEXT,  # quote | trade | gap; edge = none of them: this edge was reached
+        "market_key": _INT,  # null = a gap of the whole venue
+        "event_time": TIME,  # start_time of a gap
+        "end_time": TIME,
+        "seq": _INT,
+        "bid": _FLOAT,
+        "ask": _FLOAT,
+        "price": _FLOAT,
+        "trade_id": _TEXT,
+        "connection": _TEXT,
+        "reason": _TEXT,
+    },
+    key=("kind", "market_key", "event_time", "seq", "trade_id", "connection", "reason"),
+    order=("kind", "market_key", "event_time", "seq", "trade_id", "connection", "reason"),
+    partitions=VENUE_DAY,
+    about="what still held at the edge of a block: the state that the next one starts from",
 )
 
 SPIKES = Table(
@@ -473,7 +538,7 @@ TABLES: Final[Mapping[str, Table]] = {
     table.name: table
     for table in (
         QUOTES, TRADES, DEPTH, HISTORY, VENUE_STATS, MARKETS, EVENTS, GAPS, DEAD_LETTERS, FEED_HEALTH,
-        SEGMENTS, RAW, BARS, MOVERS, SPIKES, ANOMALIES, ALERTS, PAIRS, CALIBRATION,
+        SEGMENTS, RAW, BARS, BLOCKS, CARRIES, MOVERS, SPIKES, ANOMALIES, ALERTS, PAIRS, CALIBRATION,
     )
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ derived files are replaced whole. This file alone touches the disk below the lak
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
@@ -31,6 +31,7 @@ from lake.vocab import Mode
 
 ROW_GROUP: Final = 100_000
 
+_RECEIVED: Final = "received_time"
 _MAGIC: Final = b"PAR1"
 _LEAST: Final = 12  # bytes: the mark twice, and the length of the footer
 
@@ -88,19 +89,15 @@ class Store:
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
     ) -> list[Part]:
         """The table's published files in path order, of those venues and days if given."""
-        folder = self.root / layout.folder(table)
         days = None if dates is None else {day.isoformat() for day in dates}
-        found = []
-        for path in sorted(folder.rglob(f"*{layout.SUFFIX}")):
-            part = self._parse(path)
-            if part is None or part.table is not table:
-                continue
-            partition = part.partition
-            if venues is not None and partition.get("venue") not in venues:
-                continue
-            if days is not None and partition.get("date") not in days:
-                continue
-            found.append(part)
+        wanted = {"venue": venues, "date": days}
+        found: list[Part] = []
+        for folder in _folders(self.root / layout.folder(table), [wanted.get(key) for key in table.partitions]):
+            names = sorted(entry for entry in _listed(folder) if entry.endswith(layout.SUFFIX))
+            first = self._parse(folder / f"x{layout.SUFFIX}")
+            if first is not None:
+                stems = (name.removesuffix(layout.SUFFIX) for name in names)
+                found += [Part(table, first.values, stem) for stem in stems if layout.is_name(stem)]
         return found
 
     def scan(
@@ -178,7 +175,9 @@ class Store:
         """
         frame = part.table.conform(frame)
         if self.path(part).exists():
-            if self.load(part).equals(frame):
+            there = self.load(part)
+            known = [name for name in frame.columns if name in there.columns]  # an older program may have known fewer
+            if there.select(known).equals(frame.select(known)):
                 return False
             raise PublishConflict(
                 f"{part.path}: is there with other rows, as after a change of the parsers; use a fresh lake folder"
@@ -189,10 +188,14 @@ class Store:
     def replace(self, part: Part, frame: pl.DataFrame) -> None:
         """Write a derived file over its former self, atomically; no rows removes it."""
         if frame.is_empty():
-            with suppress(FileNotFoundError):
-                self.path(part).unlink()
+            self.remove(part)
             return
         self._write(part, part.table.conform(frame))
+
+    def remove(self, part: Part) -> None:
+        """Remove a derived file; one that is not there is no fault."""
+        with suppress(FileNotFoundError):
+            self.path(part).unlink()
 
     def publish_segment(
         self,
@@ -214,10 +217,12 @@ class Store:
             part = layout.part(table, span.name, venue=venue, date=day)
             added += frame.height if self.publish(part, frame) else 0
             size = self.path(part).stat().st_size
-            lines.append((table.name, venue, day, frame.height, size))
+            lines.append(
+                (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
+            )
         head = (span.collector, span.epoch, span.first, span.last, frames)
         rows: list[tuple[object, ...]] = [(*head, *line, input_digest) for line in lines]
-        ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, input_digest)])
+        ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, input_digest)])
         self.publish(layout.part(SEGMENTS, span.name, date=day), ledger)
         return added
 
@@ -257,6 +262,35 @@ class Store:
             return layout.parse(PurePosixPath(path.relative_to(self.root)))
         except BadName:
             return None
+
+
+def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:
+    """The first and the last instant in that column, microseconds; None if there is none."""
+    if time is None or time not in frame.columns:
+        return None, None
+    column = frame[time].to_physical()
+    return column.min(), column.max()  # type: ignore[return-value]
+
+
+def _folders(root: Path, wanted: Sequence[Collection[str] | None]) -> list[Path]:
+    """The folders of the wanted partition values, in path order; None = all values of that level."""
+    level = [root]
+    for values in wanted:
+        level = [
+            folder / name
+            for folder in level
+            for name in sorted(_listed(folder))
+            if values is None or name.partition("=")[2] in values
+        ]
+    return level
+
+
+def _listed(folder: Path) -> list[str]:
+    """The names in a folder; none if it is not there, or no folder."""
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names alone, of thousands of files
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _is_whole(path: Path) -> bool:

@@ -1,31 +1,31 @@
-"""Raw rows that came in since the last time become bars and a board of movers.
+"""The minute's work: raw rows that came in since the last time become bars and a board of movers.
 
-The watermark is the last `seq` of every collector's life whose rows are in the bars. Only markets with
-newer rows are computed again, from the start of the day of the earliest of these, with what held
-before carried in; so a late recording restates what it touches, and the result is that of computing
-everything anew. Bars of a day are one file, replaced whole.
+The watermark is the last `seq` of every collector's life whose rows are in, and the instant up to which they were in.
+What is computed again is what new rows touch (`flows.jobs.blocks`), so the cost follows them and not the history, and
+the result is that of computing everything anew.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
+from time import perf_counter
 from typing import Final
 
 import polars as pl
 
-from lake import layout
-from lake.clock import DAY_US, floor_to, from_us, to_us
-from lake.derived.bars import bars
-from lake.derived.carry import Ticks, since
-from lake.derived.prices import reference
+from flows.jobs.blocks import Keys, Restatement, Source
+from flows.jobs.board import summed_board
+from lake import layout, ledger
+from lake.clock import from_us, to_us
+from lake.derived.blocks import BLOCK, plan
 from lake.derived.slices import WINDOWS
-from lake.layout import Part, SeqRange
-from lake.reading import computed_board
-from lake.schema import BAR_INTERVALS, BARS, GAPS, MOVERS, QUOTES, SEGMENTS, TRADES
+from lake.layout import SeqRange
+from lake.reading import BARS_JOB, BOARD, LISTS, computed_board
+from lake.schema import BAR_INTERVALS, BARS, BLOCKS, CARRIES, GAPS, MOVERS, QUOTES, TRADES, VENUE_STATS
 from lake.store import Store
 
-JOB: Final = "bars"
-FILE: Final = "bars"  # the one file of a partition
+JOB: Final = BARS_JOB
+UNTIL: Final = "until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +38,36 @@ class BarsReport:
     since: datetime | None = None  # the earliest new row
 
 
-def refresh_bars(store: Store, *, anew: bool = False) -> BarsReport:
-    """Bring the bars up to date; `anew` ignores the watermark and computes all of them."""
-    spans = [SeqRange.parse(part.name) for part in store.parts(SEGMENTS)]
-    reached = {} if anew else store.watermark(JOB)
-    new = [span for span in spans if span.last > reached.get(_life(span), -1)]
-    if not new:
+def refresh_bars(store: Store, *, until: datetime | None = None, anew: bool = False) -> BarsReport:
+    """Bring blocks and bars up to date; `anew` forgets what is there and computes all of it.
+
+    Rows of a feed that goes on are in up to `until`, and bars covered no further; None = the feed has ended.
+    """
+    marks = {} if anew else store.watermark(JOB)
+    if not marks:
+        _forget(store)
+    new = [span for span in ledger.sealed(store) if span.last > marks.get(_life(span), -1)]
+    before = from_us(marks[UNTIL]) if UNTIL in marks else None
+    if not new and before == until:
         return BarsReport(0, 0)
     names = {span.name for span in new}
     markets, written = 0, dict.fromkeys(BAR_INTERVALS, 0)
     earliest: list[datetime] = []
     for venue in _venues(store):
-        touched = _touched(store, venue, names)
-        if touched.is_empty():
-            continue
-        markets += touched.height
+        work = Restatement(Source(store, venue), until)
+        touched = _touched(work.source, names)
+        for start, keys in _by_block(touched):
+            work.add(start, keys)
+        for start in work.source.blocks_from(before) if before is not None else ():
+            work.add(start, None)
+        work.run()
+        markets += touched["market_key"].n_unique()
         earliest += touched["since"].to_list()
-        for interval, count in _restate(store, venue, touched).items():
+        for interval, count in work.written.items():
             written[interval] += count
     for span in new:
-        reached[_life(span)] = max(span.last, reached.get(_life(span), -1))
-    store.set_watermark(JOB, reached)
+        marks[_life(span)] = max(span.last, marks.get(_life(span), -1))
+    store.set_watermark(JOB, {**marks, UNTIL: to_us(until)} if until else marks)
     return BarsReport(len(new), markets, written, min(earliest, default=None))
 
 
@@ -72,94 +81,146 @@ class BoardReport:
 
 
 def refresh_board(store: Store, as_of: datetime, windows: Mapping[str, timedelta] = WINDOWS) -> BoardReport:
-    """Score every market over each window as of that instant, and publish the board, a file a venue."""
-    found = computed_board(store, windows, as_of)
+    """Score every market over each window as of that instant, and publish the board, a file a venue.
+
+    From blocks, if they are up to date as of then; else from raw rows.
+    """
+    is_summed = _are_blocks_ready(store, as_of, windows)
+    found = summed_board(store, _venues(store), windows, as_of) if is_summed else computed_board(store, windows, as_of)
+    return _publish_board(store, as_of, found)
+
+
+def boards_since(store: Store, since: datetime) -> list[datetime]:
+    """The instants of whole published boards that rows from `since` on may have changed, in order."""
+    instants = {_instant(part) for part in _whole_boards(store)}
+    return sorted(instant for instant in instants if instant >= since)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshReport:
+    """What one refresh did."""
+
+    bars: BarsReport
+    board: BoardReport
+    top: pl.DataFrame  # of each window and list the best: columns of `TOP`
+    seconds: dict[str, float]  # step to wall time: bars, board, trim
+
+
+TOP: Final = ("window", "list", "rank", "market_key", "move_pp", "price_then", "price_now", "volume_24h_usd")
+TOP_ROWS: Final = 10
+LISTED: Final = 200
+"""How many rows of each window and list are kept of a board that is no longer the newest hour's."""
+
+
+def refresh(store: Store, now: datetime, *, timer: Callable[[], float] = perf_counter) -> RefreshReport:
+    """Bars up to `now`, a board as of `now`, and former boards cut to their lists.
+
+    Done twice it changes nothing; killed at any moment, the next one makes up for it.
+    """
+    started = timer()
+    bars = refresh_bars(store, until=now)
+    with_bars = timer()
+    found = summed_board(store, _venues(store), WINDOWS, now)
+    board = _publish_board(store, now, found)
+    with_board = timer()
+    trim_boards(store, now)
+    seconds = {"bars": with_bars - started, "board": with_board - with_bars, "trim": timer() - with_board}
+    return RefreshReport(bars, board, _top(found), seconds)
+
+
+def trim_boards(store: Store, now: datetime) -> int:
+    """Put the lists of the boards of each hour that is over into one file, and remove the boards; how many."""
+    groups: dict[tuple[str, datetime], list[layout.Part]] = {}
+    for part in _whole_boards(store):
+        hour = _hour(_instant(part))
+        if hour < _hour(now):
+            groups.setdefault((part.partition["venue"], hour), []).append(part)
+    for (venue, start), parts in groups.items():
+        _keep_lists(store, layout.part(MOVERS, f"{LISTS}{start:%H}", venue=venue, date=start.date()), parts)
+    return sum(map(len, groups.values()))
+
+
+def _keep_lists(store: Store, kept: layout.Part, boards: list[layout.Part]) -> None:
+    """Add the lists of these boards to the file `kept`, then remove the boards."""
+    is_listed = pl.any_horizontal(pl.col(name) <= LISTED for name in ("biggest_rank", "classic_rank")).fill_null(False)
+    there = [kept] if store.path(kept).exists() else []
+    rows = pl.concat([*map(store.load, there), *(store.load(part).filter(is_listed) for part in boards)])
+    store.replace(kept, rows.unique(MOVERS.key, keep="last").sort("as_of", *MOVERS.order))
+    for part in boards:
+        store.remove(part)
+
+
+def _publish_board(store: Store, as_of: datetime, found: pl.DataFrame) -> BoardReport:
     for venue in found["venue"].unique().sort():
-        part = layout.part(MOVERS, f"board-{to_us(as_of)}", venue=venue, date=as_of.date())
+        part = layout.part(MOVERS, f"{BOARD}{to_us(as_of)}", venue=venue, date=as_of.date())
         store.replace(part, found.filter(pl.col("venue") == venue).select(*MOVERS.columns))
     is_listed = pl.col("biggest_rank").is_not_null() | pl.col("classic_rank").is_not_null()
     listed = found.group_by("window").agg(is_listed.sum())
     return BoardReport(as_of, found.height, dict(listed.iter_rows()))
 
 
-def boards_since(store: Store, since: datetime) -> list[datetime]:
-    """The instants of published boards that rows from `since` on may have changed, in order."""
-    names = {part.name for part in store.parts(MOVERS)}
-    instants = sorted(from_us(int(name.removeprefix("board-"))) for name in names)
-    return [instant for instant in instants if instant >= since]
+def _top(found: pl.DataFrame) -> pl.DataFrame:
+    """The best of each list, by window, list and rank: `TOP`."""
+    lists = [
+        found.with_columns(list=pl.lit(name), rank=pl.col(f"{name}_rank")).filter(pl.col("rank") <= TOP_ROWS)
+        for name in ("biggest", "classic")
+    ]
+    return pl.concat(lists).select(TOP).sort("window", "list", "rank")
 
 
-def raw_ticks(store: Store, venue: str) -> Ticks:
-    """The venue's quotes, trades and gaps, as `lake.derived` takes them."""
-    return Ticks(*(store.scan(table, venues=[venue]) for table in (QUOTES, TRADES, GAPS)))
+def _hour(instant: datetime) -> datetime:
+    return instant.replace(minute=0, second=0, microsecond=0)
+
+
+def _whole_boards(store: Store) -> list[layout.Part]:
+    return [part for part in store.parts(MOVERS) if part.name.startswith(BOARD)]
+
+
+def _instant(part: layout.Part) -> datetime:
+    return from_us(int(part.name.removeprefix(BOARD)))
+
+
+def _are_blocks_ready(store: Store, as_of: datetime, windows: Mapping[str, timedelta]) -> bool:
+    """Whether the blocks that a board of `as_of` adds up are there, and had ended.
+
+    While a feed goes on, segments are sealed all the time: what they bring of older blocks is in the next board.
+    """
+    marks = store.watermark(JOB)
+    if UNTIL in marks:
+        return plan(as_of, windows)[-1].start <= from_us(marks[UNTIL])
+    return all(span.last <= marks.get(_life(span), -1) for span in ledger.sealed(store))
 
 
 def _life(span: SeqRange) -> str:
     return f"{span.collector}-{span.epoch}"
 
 
+def _forget(store: Store) -> None:
+    """Remove what is derived here, so that nothing of a former layout or of former rules stays; the bars come again."""
+    if store.watermark(JOB):
+        store.set_watermark(JOB, {})
+    for table in (CARRIES, BLOCKS, BARS):
+        for part in store.parts(table):
+            store.remove(part)
+
+
 def _venues(store: Store) -> list[str]:
     return sorted({part.partition["venue"] for table in (QUOTES, TRADES, GAPS) for part in store.parts(table)})
 
 
-def _touched(store: Store, venue: str, names: set[str]) -> pl.DataFrame:
-    """Markets with a row in the segments `names`, and their earliest: market_key, since.
-
-    A gap of the whole venue touches every market of it.
-    """
-    times = {QUOTES: "event_time", TRADES: "event_time", GAPS: "start_time"}
-    found = pl.concat(
-        [
-            store.scan_parts(table, _named(store.parts(table, venues=[venue]), names)).select(
-                "market_key", since=pl.col(time)
-            )
-            for table, time in times.items()
-        ]
-    ).collect()
-    everywhere = found.filter(pl.col("market_key").is_null())["since"].min()
-    if everywhere is not None:
-        every = store.scan(QUOTES, venues=[venue]).select("market_key").unique().collect()
-        found = pl.concat([found, every.with_columns(since=pl.lit(everywhere, dtype=found.schema["since"]))])
-    return found.drop_nulls("market_key").group_by("market_key").agg(pl.col("since").min())
-
-
-def _named(parts: Iterable[Part], names: set[str]) -> list[Part]:
-    return [part for part in parts if part.name in names]
-
-
-def _restate(store: Store, venue: str, touched: pl.DataFrame) -> dict[str, int]:
-    """Compute the touched markets' bars from the first day on that any of them changed, and put them in place."""
-    keys = touched["market_key"]
-    earliest = touched["since"].min()
-    assert isinstance(earliest, datetime)
-    edge = from_us(floor_to(to_us(earliest), DAY_US))
-    hit = pl.col("market_key").is_in(keys.implode())
-    raw = raw_ticks(store, venue)
-    ticks = since(
-        raw.quotes.filter(hit), raw.trades.filter(hit), raw.gaps.filter(hit | pl.col("market_key").is_null()), edge
+def _touched(source: Source, names: set[str]) -> pl.DataFrame:
+    """Blocks and markets with a row in the segments `names`: bar_start, market_key (null = all of them), since."""
+    tables = (QUOTES, TRADES, GAPS, VENUE_STATS)
+    found = pl.concat([source.named(table, names) for table in tables])
+    return (
+        found.group_by(pl.col("time").dt.truncate(BLOCK).alias("bar_start"), "market_key")
+        .agg(since=pl.col("time").min())
+        .collect()
     )
-    loaded = Ticks(*(frame.collect().lazy() for frame in ticks))
-    prices = reference(*loaded).collect().lazy()
-    return {
-        interval: _replace(store, venue, interval, edge, keys, bars(prices, loaded.trades, interval, edge).collect())
-        for interval in BAR_INTERVALS
-    }
 
 
-def _replace(store: Store, venue: str, interval: str, edge: datetime, keys: pl.Series, fresh: pl.DataFrame) -> int:
-    """Put `fresh` in the place of these markets' bars from `edge` on, a day's file at a time; the bars written."""
-    days = fresh.drop("interval").with_columns(day=pl.col("bar_start").dt.date()).partition_by("day", as_dict=True)
-    by_day: Mapping[date, pl.DataFrame] = {day[0]: frame.drop("day") for day, frame in days.items()}
-    there = {
-        date.fromisoformat(part.partition["date"]): part
-        for part in store.parts(BARS, venues=[venue])
-        if part.partition["interval"] == interval
-    }
-    for day in sorted({*by_day, *(day for day in there if day >= edge.date())}):
-        new = by_day.get(day, fresh.drop("interval").clear())
-        if day in there:
-            old = store.load(there[day]).filter(~pl.col("market_key").is_in(keys.implode()))
-            new = pl.concat([old, new])
-        part = layout.part(BARS, FILE, interval=interval, venue=venue, date=day)
-        store.replace(part, new.select(*BARS.columns).sort(*BARS.order))
-    return fresh.height
+def _by_block(touched: pl.DataFrame) -> Iterator[tuple[datetime, Keys]]:
+    for (start,), rows in touched.group_by("bar_start"):
+        assert isinstance(start, datetime)
+        keys = rows["market_key"]
+        yield start, None if keys.has_nulls() else frozenset(keys.to_list())

@@ -30,10 +30,14 @@ def bars(
     held and not as ticks. `until` is the instant up to which rows are in: what lies after it is not covered; None =
     every bar is complete. Block trades count in the volumes. Raises KeyError on another width.
     """
-    volumes = distinct_trades(trades).pipe(_volumes, BAR_INTERVALS[every] * SECOND_US)
+    added = volumes(distinct_trades(trades), BAR_INTERVALS[every] * SECOND_US).with_columns(
+        volume_contracts=decimal(pl.col("contracts")),
+        notional_usd=decimal(pl.col("notional")),
+        buy_notional_usd=decimal(pl.col("buy_notional")),
+    )
     return (
         ohlc(prices, every, start, end, until)
-        .join(volumes, on=["market_key", "bar_start"], how="left")
+        .join(added, on=["market_key", "bar_start"], how="left")
         .sort("market_key", "bar_start")
         .with_columns(pl.col("volume_contracts", "notional_usd", "buy_notional_usd", "trades").fill_null(0))
         .select(*BARS.columns, interval=pl.lit(every))
@@ -49,13 +53,24 @@ def ohlc(
 ) -> pl.LazyFrame:
     """`bars` without volumes: what the prices alone say."""
     width = BAR_INTERVALS[every] * SECOND_US
-    rows = prices.pipe(_by_bar, width, until).filter(_is_between("bar_start", start, end))
-    return rows.pipe(_aggregated, width)
+    found = parts(prices, width, start, end, until).filter(pl.col("ticks") > 0)
+    return found.with_columns(coverage=share(pl.col("covered"), width), is_backfilled=pl.lit(False))
 
 
-def _bar_start(width: int) -> pl.Expr:
-    """The closed left edge of the bar of `width` microseconds that holds `event_time`."""
-    return (pl.col("event_time").to_physical() // width * width).cast(TIME).alias("bar_start")
+def parts(
+    prices: pl.LazyFrame,
+    width: int,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    until: datetime | None = None,
+) -> pl.LazyFrame:
+    """`ohlc` over `width` microseconds, bars without a tick among them, with `covered` microseconds for coverage."""
+    return prices.pipe(_by_bar, width, until).filter(_is_between("bar_start", start, end)).pipe(_aggregated)
+
+
+def bar_start(width: int, of: str = "event_time") -> pl.Expr:
+    """The closed left edge of the bar of `width` microseconds that holds the instant `of`."""
+    return (pl.col(of).to_physical() // width * width).cast(TIME).alias("bar_start")
 
 
 def _is_between(name: str, start: datetime | None, end: datetime | None) -> pl.Expr:
@@ -79,17 +94,17 @@ def _by_bar(prices: pl.LazyFrame, width: int, until: datetime | None) -> pl.Lazy
     following = pl.when(same_after).then(now.shift(-1))
     held = (pl.min_horizontal(following, *ends) - now).clip(0)
     lead = (pl.min_horizontal(now, *ends) - edge).clip(0)
-    return prices.with_columns(_bar_start(width)).with_columns(
+    return prices.with_columns(bar_start(width)).with_columns(
         bar_id=is_first.cast(pl.UInt32).cum_sum(),
         covered=pl.when(has_price).then(held).otherwise(0) + pl.when(carried).then(lead).otherwise(0),
     )
 
 
-def _aggregated(rows: pl.LazyFrame, width: int) -> pl.LazyFrame:
+def _aggregated(rows: pl.LazyFrame) -> pl.LazyFrame:
     """Rows of `_by_bar` as bars. The sorted id lets Polars cut groups instead of hashing keys."""
     at_tick = [pl.when("is_tick").then(name).alias(name) for name in ("price", "bid", "ask")]
     bar = rows.with_columns(at_tick).set_sorted("bar_id").group_by("bar_id", maintain_order=True)
-    found = bar.agg(
+    return bar.agg(
         pl.col("market_key", "bar_start").first(),
         *_parts("price", ""),
         *_parts("bid", "bid_"),
@@ -97,8 +112,6 @@ def _aggregated(rows: pl.LazyFrame, width: int) -> pl.LazyFrame:
         ticks=pl.col("is_tick").sum().cast(pl.Int64),
         covered=pl.col("covered").sum(),
     )
-    ticked = found.filter(pl.col("ticks") > 0)
-    return ticked.with_columns(coverage=share(pl.col("covered"), width), is_backfilled=pl.lit(False))
 
 
 def _parts(name: str, prefix: str) -> list[pl.Expr]:
@@ -113,12 +126,16 @@ def _parts(name: str, prefix: str) -> list[pl.Expr]:
     return [part.alias(prefix + word) for word, part in parts.items()]
 
 
-def _volumes(trades: pl.LazyFrame, width: int) -> pl.LazyFrame:
-    """What was traded by market and `bar_start`: contracts, USD, USD of takers who bought, trades."""
-    notional = whole(pl.col("price") * pl.col("size"))
-    return trades.group_by("market_key", _bar_start(width)).agg(
-        volume_contracts=decimal(whole(pl.col("size")).sum()),
-        notional_usd=decimal(notional.sum()),
-        buy_notional_usd=decimal(notional.filter(pl.col("taker_side") == TakerSide.BUY).sum()),
+def volumes(tape: pl.LazyFrame, width: int) -> pl.LazyFrame:
+    """What was traded by market and `bar_start`, `tape` having each trade once: contracts, notional (USD) and of it
+    buy_notional in whole millionths; trades; and without block trades tape_trades, tape_notional.
+    """
+    notional, is_block = whole(pl.col("price") * pl.col("size")), pl.col("is_block_trade").fill_null(False)
+    return tape.group_by("market_key", bar_start(width)).agg(
+        contracts=whole(pl.col("size")).sum(),
+        notional=notional.sum(),
+        buy_notional=notional.filter(pl.col("taker_side") == TakerSide.BUY).sum(),
         trades=pl.len().cast(pl.Int64),
+        tape_trades=(~is_block).sum().cast(pl.Int64),
+        tape_notional=notional.filter(~is_block).sum(),
     )

@@ -39,10 +39,16 @@ def carry(quotes: pl.LazyFrame, trades: pl.LazyFrame, gaps: pl.LazyFrame, before
     live = state.filter("is_live").select("market_key")
     traded = state.filter(pl.col("last_trade_time").is_not_null()).select("market_key")
     is_open = pl.col("end_time").is_null() | (pl.col("end_time") > moment(before))
+    going_on = newest.gaps.filter(is_open).join(
+        _quoted(newest.quotes), on="market_key", how="left", maintain_order="left"
+    )
+    at, order = pl.col("quote_time"), [pl.col("start_time"), pl.col("seq")]
+    is_later = (at > order[0]) | ((at == order[0]) & (pl.col("quote_seq") >= order[1]))
+    is_over = pl.col("end_time").is_null() & is_later.fill_null(False)
     return Ticks(
         newest.quotes.join(live, on="market_key", how="semi"),
         newest.trades.join(traded, on="market_key", how="semi"),
-        newest.gaps.filter(is_open),
+        going_on.filter(~is_over).drop("quote_time", "quote_seq"),
     )
 
 
@@ -72,6 +78,11 @@ def _newest(rows: pl.LazyFrame) -> pl.LazyFrame:
     """The last row of each market; trades of one frame rank by their id, as in `prices.distinct_trades`."""
     order = [name for name in ("market_key", "event_time", "seq", "trade_id") if name in rows.collect_schema()]
     return rows.sort(order).unique("market_key", keep="last", maintain_order=True)
+
+
+def _quoted(newest: pl.LazyFrame) -> pl.LazyFrame:
+    """When and with which seq each market was quoted last: such a quote ends its gaps without an end."""
+    return newest.select("market_key", quote_time="event_time", quote_seq="seq")
 
 
 def _newest_gaps(gaps: pl.LazyFrame) -> pl.LazyFrame:

@@ -5,24 +5,28 @@ decides it; a slice that was not watched, or that a gap touches, makes the row i
 a zero. Nothing is left out here, and nothing ranked: `lake.derived.scores` does that.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import polars as pl
 
 from lake.derived.exact import decimal, share, whole
-from lake.derived.prices import distinct_trades, holds, market_venues, moment, reference
+from lake.derived.prices import EPSILON, MAX_SPREAD, distinct_trades, holds, market_venues, moment, reference
 from lake.derived.scores import scored
 from lake.derived.slices import DAY, WINDOWS, Slices, Span, needs, slices
-from lake.schema import MOVERS, VENUE_STATS
+from lake.schema import BAR_INTERVALS, HISTORY, MOVERS, VENUE_STATS
 from lake.vocab import PriceRule
 
-RULE_VERSION: Final = "moves-2"
+RULE_VERSION: Final = "moves-3"
 """Names every number and rule of this file, `prices`, `slices` and `scores`; raised when one of them changes."""
 
 MIN_COVERAGE: Final = 0.8
 """Least covered share of a slice, and least watched share of a day whose volume counts as observed."""
+
+HISTORY_INTERVAL: Final = "5m"
+HISTORY_AGE: Final = timedelta(minutes=10)
+"""How long before a window's opening a bar of the venue's history may have ended."""
 
 OK: Final = "ok"
 GAP_IN_SLICE: Final = "gap_in_slice"
@@ -38,6 +42,7 @@ def board(
     gaps: pl.LazyFrame,
     stats: pl.LazyFrame | None = None,
     markets: pl.LazyFrame | None = None,
+    history: pl.LazyFrame | None = None,
     *,
     as_of: datetime,
     windows: Mapping[str, timedelta] = WINDOWS,
@@ -45,9 +50,10 @@ def board(
     """Every market of `quotes` and `trades`, scored and ranked over each window: `schema.MOVERS` in its order.
 
     Rows as `slices.needs` says, in any order; those after `as_of` are not looked at. `stats` are rows of
-    `schema.VENUE_STATS`, `markets` has market_key and tick_size. With `venue` where quotes and trades have it.
+    `schema.VENUE_STATS`, `history` of `schema.HISTORY`, whose bars serve the former price where nothing was watched;
+    `markets` has market_key and tick_size. With `venue` where quotes and trades have it.
     """
-    found = moves(reference(quotes, trades, gaps), trades, stats, as_of=as_of, windows=windows)
+    found = moves(reference(quotes, trades, gaps), trades, stats, history, as_of=as_of, windows=windows)
     venues = market_venues(quotes, trades).collect()
     known = scored(found, markets).join(venues, on="market_key", how="left", maintain_order="left")
     return known.select(*MOVERS.columns, *(name for name in venues.columns if name == "venue"))
@@ -57,6 +63,7 @@ def moves(
     prices: pl.LazyFrame,
     trades: pl.LazyFrame,
     stats: pl.LazyFrame | None = None,
+    history: pl.LazyFrame | None = None,
     *,
     as_of: datetime,
     windows: Mapping[str, timedelta] = WINDOWS,
@@ -67,16 +74,59 @@ def moves(
     nor a volume counts them.
     """
     rows = prices.filter(pl.col("event_time") <= moment(as_of)).collect()
-    spans = {name: slices(as_of, window) for name, window in windows.items()}
     since = min(needs(as_of, window).start for window in windows.values())
-    held = _held(rows.lazy(), since, as_of).collect()
-    common = _latest(rows.lazy()).join(_tape(trades, spans, as_of), on="market_key", how="left")
-    for facts in (_watched(held, spans, as_of), _gap_flags(rows, spans), _reported(stats, as_of)):
+    whole_time = Stretch(Span(since, as_of), rows, trades.filter(pl.col("event_time") <= moment(as_of)))
+    return moves_of([whole_time], [], stats, history, as_of=as_of, windows=windows)
+
+
+class Stretch(NamedTuple):
+    """Some time of which every row is at hand."""
+
+    span: Span  # [start, end); with its end, if that is the instant of the board
+    prices: pl.DataFrame  # rows of `prices.reference` in its order, of this time and of what was carried into it
+    trades: pl.LazyFrame  # rows of `schema.TRADES`; those of other times do not count
+
+
+class Between(NamedTuple):
+    """Some time of which only sums are known."""
+
+    span: Span
+    sums: pl.LazyFrame  # as `blocks.between` makes them
+
+
+def moves_of(
+    stretches: Sequence[Stretch],
+    betweens: Sequence[Between],
+    stats: pl.LazyFrame | None = None,
+    history: pl.LazyFrame | None = None,
+    *,
+    wide: Sequence[Span] = (),
+    as_of: datetime,
+    windows: Mapping[str, timedelta] = WINDOWS,
+) -> pl.DataFrame:
+    """`moves`, from stretches and what lies between them, in order of time.
+
+    Together they tile the time that `slices.needs` names; each slice, and each start of a window or of the day, lies in
+    a stretch. `wide` are the gaps of the whole venue, as they hit a market that was not known then as well. The answer
+    is that of `moves` over all rows, to the last bit.
+    """
+    spans = {name: slices(as_of, window) for name, window in windows.items()}
+    held = pl.concat([_held(each.prices.lazy(), each.span) for each in stretches]).collect()
+    sums = [_watched(held, spans, as_of), *(_tape(each, spans, as_of) for each in stretches)]
+    flags = [_gap_flags(each, spans) for each in stretches]
+    for each in betweens:
+        sums.append(_sums_between(each, spans, as_of))
+        flags.append(_flags_between(each, spans))
+    common = _latest(stretches, betweens)
+    for facts in (_added(sums, spans), _any_flag(flags), _reported(stats, as_of), _former(history, spans)):
         common = common.join(facts, on="market_key", how="left")
     markets = common.sort("market_key").collect()
     sliced = _sliced(held, spans).collect()
-    each = [_window(markets.lazy(), sliced.lazy(), name, span, as_of) for name, span in spans.items()]
-    return pl.concat(pl.collect_all(each)).sort("window", "market_key")
+    each_window = [
+        _window(markets.with_columns(_wide(wide, name, span)).lazy(), sliced.lazy(), name, span, as_of)
+        for name, span in spans.items()
+    ]
+    return pl.concat(pl.collect_all(each_window)).sort("window", "market_key")
 
 
 def _window(markets: pl.LazyFrame, sliced: pl.LazyFrame, name: str, spans: Slices, as_of: datetime) -> pl.LazyFrame:
@@ -85,15 +135,20 @@ def _window(markets: pl.LazyFrame, sliced: pl.LazyFrame, name: str, spans: Slice
         pl.col(f"{name}/coverage").alias("coverage_window"),
         pl.col(f"{name}/trades").alias("trades").fill_null(0),
         pl.col(f"{name}/notional").alias("notional_usd").fill_null(0.0),
-        pl.col(f"{name}/touched").alias("is_touched").fill_null(False),
-        pl.col(f"{name}/across").alias("is_across_gap").fill_null(False),
+        pl.col(f"{name}/touched_then", f"{name}/touched_now", f"{name}/across")
+        .fill_null(False)
+        .name.map(lambda column: column.rpartition("/")[2]),
+        pl.col(f"{name}/former").alias("former"),
     )
     for side in ("then", "now"):
         facts = sliced.filter(pl.col("slice") == f"{name}/{side}")
         sided = facts.select("market_key", pl.col(*_SLICE_FACTS).name.suffix(f"_{side}"))
         joined = joined.join(sided, on="market_key", how="left")
     return (
-        joined.with_columns(pl.col("coverage_then", "coverage_now", "coverage_window").fill_null(0.0))
+        joined.with_columns(pl.col("coverage_then", "coverage_now", "coverage_window", "live_then").fill_null(0.0))
+        .with_columns(is_former=(pl.col("live_then") < MIN_COVERAGE) & pl.col("former").is_not_null())
+        .with_columns(**_then(), is_touched=pl.col("touched_now") | (pl.col("touched_then") & ~pl.col("is_former")))
+        .with_columns(is_across_gap=pl.col("across") & ~pl.col("is_touched"))
         .with_columns(verdict=_verdict(), **_volume())
         .with_columns(move_pp=_move())
         .with_columns(effective_move_pp=_effective(), window=pl.lit(name), as_of=moment(as_of))
@@ -107,17 +162,50 @@ def _window(markets: pl.LazyFrame, sliced: pl.LazyFrame, name: str, spans: Slice
     )
 
 
-_SLICE_FACTS: Final = ("coverage", "price", "spread", "rule", "first_seq", "last_seq")
+_SLICE_FACTS: Final = ("coverage", "live", "price", "spread", "rule", "first_seq", "last_seq")
 _SCORED: Final = ("boundary", "biggest", "classic", "biggest_rank", "classic_rank")
+
+
+def _then() -> dict[str, pl.Expr]:
+    """The former price: of the slice, or of the venue's own history where the slice was not watched."""
+    rule = pl.lit(PriceRule.VENUE_HISTORY.value)
+    return {
+        "price_then": pl.when("is_former").then("former").otherwise("price_then"),
+        "rule_then": pl.when("is_former").then(rule).otherwise("rule_then"),
+        "spread_then": pl.when(~pl.col("is_former")).then("spread_then"),
+    }
+
+
+def _former(history: pl.LazyFrame | None, spans: Mapping[str, Slices]) -> pl.LazyFrame:
+    """By market and window: the price that the venue's history gives for the window's opening; null = none.
+
+    That of the newest bar with a price which ended by then, if that is no longer ago than `HISTORY_AGE`.
+    """
+    bars = HISTORY.empty() if history is None else history
+    end = pl.col("bar_start") + timedelta(seconds=BAR_INTERVALS[HISTORY_INTERVAL])
+    near = {
+        name: end.is_between(moment(span.whole.start - HISTORY_AGE), moment(span.whole.start))
+        for name, span in spans.items()
+    }
+    bid, ask = pl.col("bid_close"), pl.col("ask_close")
+    has_middle = (bid <= ask) & (ask - bid <= MAX_SPREAD + EPSILON)
+    price = pl.when(has_middle).then(((bid + ask) / 2).round(_DIGITS)).otherwise("close")
+    columns = ("market_key", "bar_start", "seq", "close", "bid_close", "ask_close")
+    rows = bars.filter(pl.col("interval") == HISTORY_INTERVAL, pl.any_horizontal(*near.values())).select(columns)
+    versions = rows.sort("market_key", "bar_start", "seq")
+    newest = versions.unique(["market_key", "bar_start"], keep="last", maintain_order=True).with_columns(price=price)
+    former = [pl.col("price").filter(is_near).last().alias(f"{name}/former") for name, is_near in near.items()]
+    return newest.drop_nulls("price").group_by("market_key", maintain_order=True).agg(former)
 
 
 def _verdict() -> pl.Expr:
     """Whether the two slices can be compared, or the first reason why not."""
-    is_thin = pl.min_horizontal("coverage_then", "coverage_now") < MIN_COVERAGE
+    then = pl.when("is_former").then(1.0).otherwise("coverage_then")
+    is_thin = pl.min_horizontal(then, "coverage_now") < MIN_COVERAGE
     return (
         pl.when("is_touched").then(pl.lit(GAP_IN_SLICE))
         .when(is_thin).then(pl.lit(INSUFFICIENT_COVERAGE))
-        .when(pl.col("rule_then") != pl.col("rule_now")).then(pl.lit(RULE_CHANGED))
+        .when((pl.col("rule_then") != pl.col("rule_now")) & ~pl.col("is_former")).then(pl.lit(RULE_CHANGED))
         .otherwise(pl.lit(OK))
     )  # fmt: skip
 
@@ -129,8 +217,8 @@ def _move() -> pl.Expr:
 
 
 def _effective() -> pl.Expr:
-    """The move less what the two half spreads may explain."""
-    move, spreads = pl.col("move_pp"), pl.col("spread_now") + pl.col("spread_then")
+    """The move less what the two half spreads may explain; the spread now counts for an unknown one of then."""
+    move, spreads = pl.col("move_pp"), pl.col("spread_now") + pl.coalesce("spread_then", "spread_now")
     left = (move.abs() - spreads / 2 * 100).clip(0)
     return (move.sign() * left).round(_DIGITS) + 0.0
 
@@ -150,10 +238,10 @@ def _volume() -> dict[str, pl.Expr]:
     return {"volume_24h_usd": pl.coalesce(seen, in_usd, in_contracts), "volume_basis": basis}
 
 
-def _held(rows: pl.LazyFrame, since: datetime, as_of: datetime) -> pl.LazyFrame:
-    """The step function from `since` to `as_of`, in microseconds, and the range of seq that each state rests on."""
+def _held(rows: pl.LazyFrame, span: Span) -> pl.LazyFrame:
+    """The step function over `span`, in microseconds, and the range of seq that each state rests on."""
     used = [pl.col("quote_seq"), pl.when(pl.col("rule") == PriceRule.LAST_TRADE).then("last_trade_seq")]
-    return holds(rows, since, as_of).select(
+    return holds(rows, *span).select(
         "market_key", "price", "spread", "is_live",
         start=pl.col("from_time").to_physical(),
         end=pl.col("until_time").to_physical(),
@@ -173,50 +261,110 @@ def _length(span: Span) -> int:
     return (span.end - span.start) // timedelta(microseconds=1)
 
 
-def _latest(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """The quote in force after the last row of each market: market_key, bid, ask."""
-    is_market = pl.col("is_tick").any().over("market_key")
-    last = rows.filter(is_market).unique("market_key", keep="last", maintain_order=True)
-    return last.select("market_key", "bid", "ask")
+def _latest(stretches: Sequence[Stretch], betweens: Sequence[Between]) -> pl.LazyFrame:
+    """Every market with a quote or a trade, and its quote in force at the end: market_key, bid, ask."""
+    ticked = [each.prices.lazy().filter("is_tick").select("market_key") for each in stretches]
+    ticked += [each.sums.filter(pl.col("ticks") > 0).select("market_key") for each in betweens]
+    last = stretches[-1].prices.lazy().unique("market_key", keep="last", maintain_order=True)
+    markets = pl.concat(ticked).unique("market_key")
+    return markets.join(last.select("market_key", "bid", "ask"), on="market_key", how="left")
 
 
 def _watched(held: pl.DataFrame, spans: Mapping[str, Slices], as_of: datetime) -> pl.LazyFrame:
-    """By market: the covered share of each window, and the share of the last day with a live feed."""
+    """By market, microseconds: covered of each window, and live of the last day."""
     has_price = pl.col("price").is_not_null()
-    shares = [
-        share(pl.when(has_price).then(_within(span.whole)).sum(), _length(span.whole)).alias(f"{name}/coverage")
-        for name, span in spans.items()
+    covered = [
+        pl.when(has_price).then(_within(span.whole)).sum().alias(f"{name}/covered") for name, span in spans.items()
     ]
-    day = Span(as_of - DAY, as_of)
-    watched = share(pl.when("is_live").then(_within(day)).sum(), _length(day))
-    return held.lazy().group_by("market_key").agg(*shares, watched=watched)
+    live = pl.when("is_live").then(_within(Span(as_of - DAY, as_of))).sum()
+    return held.lazy().group_by("market_key").agg(*covered, live=live)
 
 
-def _tape(trades: pl.LazyFrame, spans: Mapping[str, Slices], as_of: datetime) -> pl.LazyFrame:
-    """By market: trades and dollars of each window and of the last day, block trades aside."""
+def _tape(stretch: Stretch, spans: Mapping[str, Slices], as_of: datetime) -> pl.LazyFrame:
+    """By market: trades and dollars in millionths of each window and of the last day, block trades aside."""
+    time, (start, end) = pl.col("event_time"), stretch.span
+    is_over = time > moment(end) if end == as_of else time >= moment(end)
+    is_block = pl.col("is_block_trade").fill_null(False)
+    within = stretch.trades.filter(time >= moment(start), ~is_over, ~is_block)
     dollars = whole(pl.col("price") * pl.col("size"))
-    recent = trades.filter(pl.col("event_time") <= moment(as_of), ~pl.col("is_block_trade").fill_null(False))
     counted = []
     for name, span in spans.items():
-        is_in = pl.col("event_time") > moment(span.whole.start)
+        is_in = time > moment(span.whole.start)
         counted.append(is_in.sum().cast(pl.Int64).alias(f"{name}/trades"))
-        counted.append(decimal(dollars.filter(is_in).sum()).alias(f"{name}/notional"))
-    day = decimal(dollars.filter(pl.col("event_time") > moment(as_of - DAY)).sum())
-    return distinct_trades(recent).group_by("market_key").agg(*counted, day_notional=day)
+        counted.append(dollars.filter(is_in).sum().alias(f"{name}/dollars"))
+    day = dollars.filter(time > moment(as_of - DAY)).sum()
+    return distinct_trades(within).group_by("market_key").agg(*counted, day_dollars=day)
 
 
-def _gap_flags(rows: pl.DataFrame, spans: Mapping[str, Slices]) -> pl.LazyFrame:
-    """By market and window: whether a gap touches a slice, and whether one lies strictly between the slices."""
+def _sums_between(between: Between, spans: Mapping[str, Slices], as_of: datetime) -> pl.LazyFrame:
+    """What `_watched` and `_tape` count, of time without rows: it is in a window whole or not at all."""
+    columns = {"covered": "covered", "trades": "tape_trades", "dollars": "tape_notional"}
+    counted = [
+        pl.col(name).alias(f"{window}/{word}")
+        for window, span in spans.items()
+        if between.span.start >= span.whole.start
+        for word, name in columns.items()
+    ]
+    if between.span.start >= as_of - DAY:
+        counted += [pl.col("live"), pl.col("tape_notional").alias("day_dollars")]
+    return between.sums.select("market_key", *counted)
+
+
+def _added(sums: Sequence[pl.LazyFrame], spans: Mapping[str, Slices]) -> pl.LazyFrame:
+    """By market: coverage, trades and dollars of each window, the watched share and the dollars of the last day."""
+    added = pl.concat(sums, how="diagonal").group_by("market_key").agg(pl.all().sum())
+    shown = [share(pl.col("live"), DAY // timedelta(microseconds=1)).alias("watched")]
+    for name, span in spans.items():
+        shown.append(share(pl.col(f"{name}/covered"), _length(span.whole)).alias(f"{name}/coverage"))
+        shown.append(pl.col(f"{name}/trades"))
+        shown.append(decimal(pl.col(f"{name}/dollars")).alias(f"{name}/notional"))
+    return added.select("market_key", *shown, day_notional=decimal(pl.col("day_dollars")))
+
+
+def _gap_flags(stretch: Stretch, spans: Mapping[str, Slices]) -> pl.LazyFrame:
+    """By market and window: whether a gap touches each of its slices, and whether one lies between them.
+
+    Within a stretch a gap ends with it at the latest: what goes on is carried into the time after it.
+    """
+    rows = gap_spans(stretch.prices.lazy()).with_columns(end=pl.min_horizontal("end", moment(stretch.span.end)))
+    if stretch.span.end == max(span.whole.end for span in spans.values()):
+        rows = gap_spans(stretch.prices.lazy())
     flags = []
     for name, span in spans.items():
-        touched = _overlaps(span.then) | _overlaps(span.now)
-        flags.append(touched.any().alias(f"{name}/touched"))
-        flags.append((_overlaps(span.between) & ~touched).any().alias(f"{name}/across"))
-    return _gaps(rows.lazy()).group_by("market_key").agg(*flags)
+        flags.append(_overlaps(span.then).any().alias(f"{name}/touched_then"))
+        flags.append(_overlaps(span.now).any().alias(f"{name}/touched_now"))
+        flags.append(_overlaps(span.between).any().alias(f"{name}/across"))
+    return rows.group_by("market_key").agg(*flags)
 
 
-def _gaps(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Every gap of every market: market_key, start, end; one without an end lasts to the market's next quote."""
+def _flags_between(between: Between, spans: Mapping[str, Slices]) -> pl.LazyFrame:
+    across = [
+        pl.col("has_gap").alias(f"{name}/across")
+        for name, span in spans.items()
+        if between.span.start >= span.whole.start
+    ]
+    return between.sums.select("market_key", *across)
+
+
+def _wide(gaps: Sequence[Span], name: str, spans: Slices) -> list[pl.Expr]:
+    """The flags of `_gap_flags`, set for every market where a gap of the venue meets the span."""
+    met = {"touched_then": spans.then, "touched_now": spans.now, "across": spans.between}
+    return [
+        pl.col(f"{name}/{flag}").fill_null(False) | any(gap.start < span.end and gap.end > span.start for gap in gaps)
+        for flag, span in met.items()
+    ]
+
+
+def _any_flag(flags: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """The flags of the same market, put together; what no part tells of is false."""
+    return pl.concat(flags, how="diagonal").group_by("market_key").agg(pl.all().any().fill_null(False))
+
+
+def gap_spans(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Every gap of every market: market_key, start, end; one without an end lasts to the market's next quote.
+
+    `rows` are rows of `prices.reference` in its order. No end is null: no quote came by the end of the rows.
+    """
     quote_time = pl.when(pl.col("kind") == "quote").then("event_time").backward_fill()
     quote_market = pl.when(pl.col("kind") == "quote").then("market_key").backward_fill()
     next_quote = pl.when(quote_market == pl.col("market_key")).then(quote_time)
@@ -244,7 +392,7 @@ def _reported(stats: pl.LazyFrame | None, as_of: datetime) -> pl.LazyFrame:
 
 
 def _sliced(held: pl.DataFrame, spans: Mapping[str, Slices]) -> pl.LazyFrame:
-    """By slice, named `<window>/then` or `/now`, and market: coverage, price, spread, rule, first_seq, last_seq."""
+    """By slice, named `<window>/then` or `/now`, and market: `_SLICE_FACTS`."""
     parts = [
         _cut(held.lazy(), span, f"{name}/{side}")
         for name, window in spans.items()
@@ -257,21 +405,24 @@ def _sliced(held: pl.DataFrame, spans: Mapping[str, Slices]) -> pl.LazyFrame:
     rule = pl.when(is_mid).then(pl.lit(PriceRule.MID.value)).otherwise(pl.lit(PriceRule.LAST_TRADE.value))
     facts = rows.group_by("id", maintain_order=True).agg(
         pl.col("slice", "market_key").first(),
-        coverage=defined.sum() / pl.col("width").first(),
+        pl.col("width").first(),
+        coverage=defined.sum(),
+        live=pl.col("time").filter("is_live").sum(),
         rule=pl.when(defined.len() > 0).then(rule),
         first_seq=pl.col("first_seq").min(),
         last_seq=pl.col("last_seq").max(),
     )
+    facts = facts.with_columns(pl.col("coverage", "live") / pl.col("width"))
     for value in ("price", "spread"):
         facts = facts.join(weighted_median(rows, "id", value, "time"), on="id", how="left")
-    return facts.drop("id")
+    return facts.drop("id", "width")
 
 
 def _cut(held: pl.LazyFrame, span: Span, name: str) -> pl.LazyFrame:
     """The rows of `held` that last in `span`, `time` being how long."""
     timed = held.with_columns(time=_within(span)).filter(pl.col("time") > 0)
     return timed.select(
-        "market_key", "time", "price", "is_mid", "first_seq", "last_seq",
+        "market_key", "time", "price", "is_live", "is_mid", "first_seq", "last_seq",
         slice=pl.lit(name),
         width=pl.lit(_length(span)),
         spread=pl.when(pl.col("price").is_not_null()).then("spread"),

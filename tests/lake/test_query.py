@@ -404,7 +404,7 @@ def test_a_damaged_file_is_named(boards):
     path = boards.store.path(part)
     path.write_bytes(path.read_bytes()[:-7])
     questions = (
-        boards.markets, boards.counts, lambda: boards.quotes(A), lambda: boards.moves_at("1h"), boards.latest_time,
+        boards.markets, boards.counts, lambda: boards.quotes(A), lambda: boards.moves_at("1h"),
         lambda: boards.sql("SELECT max(bid) FROM quotes"),
     )  # fmt: skip
     for ask in questions:

@@ -13,7 +13,8 @@ from lake.derived.carry import carry
 from lake.derived.movers import board, moves, weighted_median
 from lake.derived.prices import reference
 from lake.derived.slices import needs, slices
-from lake.schema import GAPS, MOVERS, QUOTES, TRADES
+from lake.schema import GAPS, HISTORY, MOVERS, QUOTES, TRADES
+from tests import builders
 from tests.builders import gap, gaps, instant, quote, quotes, trade, trades, venue_stat, venue_stats
 from tests.lake.derived import naive
 from tests.lake.derived.mirror import mirrored
@@ -400,3 +401,74 @@ def test_needs_no_more_than_it_says(session: Session, steps: int):
     found = moves(reference(*loaded), loaded[1], as_of=as_of, windows={"5m": window}).drop(of_the_day)
     seen = expected.filter(pl.col("coverage_window") + pl.col("coverage_then") + pl.col("trades") > 0)
     assert found.join(seen.select("market_key"), on="market_key", how="semi").equals(seen)
+
+
+def bar(at: str, close: float | None = 0.30, bid: float | None = None, ask: float | None = None, **columns) -> dict:
+    """A row of the venue's history, 5 minutes from `at` on."""
+    known = {"market_key": 1, "interval": "5m", "bar_start": instant(at), "close": close, "seq": 1}
+    return dict.fromkeys(HISTORY.columns) | known | {"bid_close": bid, "ask_close": ask} | columns
+
+
+def former(*bars: dict, rows=(), gap_rows=()) -> dict:
+    """The row of a market that is watched since 11:30 only, an hour's window at 12:00."""
+    ticks = [quote(0.50, 0.54, at="11:30"), *rows]
+    history = builders.frame(HISTORY, bars)
+    given = quotes(*ticks), trades(), gaps(*gap_rows)
+    return board(*given, history=history, as_of=AS_OF, windows={"w": HOUR}).row(0, named=True)
+
+
+def test_former_price_of_the_venues_history():
+    """It is named by its rule, is no coverage, and the spread now counts for both."""
+    row = former(bar("10:55"))
+    assert (row["verdict"], row["rule_then"], row["price_then"]) == ("ok", "venue_history", 0.30)
+    assert (row["coverage_then"], row["coverage_window"], row["spread_then"]) == (0.0, 0.5, None)
+    assert (row["move_pp"], row["effective_move_pp"], row["biggest_rank"]) == (22.0, 18.0, 1)
+
+
+@pytest.mark.parametrize(
+    ("bars", "price"),
+    [
+        ([bar("10:55", None, 0.20, 0.30)], 0.25),  # the middle of its quotes
+        ([bar("10:55", 0.28, 0.20, 0.31)], 0.28),  # a book that is too wide has none
+        ([bar("10:55", 0.28, 0.20, None)], 0.28),
+        ([bar("10:55", 0.28, 0.30, 0.20)], 0.28),
+        ([bar("10:45"), bar("10:50", 0.40)], 0.40),  # the nearest
+        ([bar("10:50"), bar("10:55", None)], 0.30),  # with a price
+        ([bar("10:50", seq=2), bar("10:50", 0.90, seq=1)], 0.30),  # the newest version
+        ([bar("10:45")], 0.30),  # ten minutes old
+        ([bar("10:44:59")], None),
+        ([bar("10:55:01")], None),  # ends after the opening
+        ([bar("10:55", interval="1m")], None),
+        ([bar("10:55", market_key=2)], None),
+        ([], None),
+    ],
+)
+def test_which_bar_of_the_history(bars, price):
+    """The bar with a price that ended last by the opening, at most ten minutes before it."""
+    row = former(*bars)
+    assert row["price_then"] == price
+    assert (row["verdict"] == "ok") == (price is not None)
+
+
+def test_what_was_watched_needs_no_history():
+    """A slice with a price of ours keeps it; one that was watched without a price has none, whatever the venue says."""
+    assert former(bar("10:55"), rows=[quote(0.44, 0.46, at="10:50")])["price_then"] == 0.45
+    placeholder = former(bar("10:55"), rows=[quote(0.01, 0.99, at="10:50")])
+    assert (placeholder["verdict"], placeholder["price_then"]) == ("insufficient_coverage", None)
+
+
+def test_history_bridges_a_gap_of_then_and_none_of_now():
+    """A gap over the former slice gives way to the venue's history; one that touches the slice of now does not."""
+    before = quote(0.44, 0.46, at="10:00")
+    row = former(bar("10:55"), rows=[before], gap_rows=[gap("10:30", "11:30")])
+    assert (row["verdict"], row["rule_then"], row["is_across_gap"]) == ("ok", "venue_history", True)
+    row = former(bar("10:55"), gap_rows=[gap("11:59:30", "11:59:40")], rows=[quote(0.50, 0.54, at="11:59:40")])
+    assert (row["verdict"], row["move_pp"]) == ("gap_in_slice", None)
+    row = former(bar("10:55"), rows=[before], gap_rows=[gap("10:59:58", "10:59:59")])
+    assert row["verdict"] == "gap_in_slice"
+
+
+def test_history_needs_a_price_of_now():
+    """The slice of now is ours or there is no move."""
+    row = former(bar("10:55"), rows=[quote(None, 0.54, at="11:55")])
+    assert (row["verdict"], row["move_pp"]) == ("insufficient_coverage", None)

@@ -1,0 +1,104 @@
+"""What was sealed, from the lines of `segments` instead of the rows themselves; small tables, kept in memory.
+
+Files of raw tables never change, so each is read once a process, however often it is asked for. The ledger says of
+each file when its rows happened, which its name does not: a question about ten minutes opens the files of these.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from lake.layout import Part, SeqRange
+from lake.schema import SEGMENTS, Table
+from lake.store import Store
+
+
+class _Known(NamedTuple):
+    """The rows of these files of a table; new ones are added at the end."""
+
+    parts: frozenset[Part]
+    rows: pl.DataFrame
+    birth: object  # another one where the rows were read anew
+
+
+_KNOWN: Final[dict[tuple[Path, str], _Known]] = {}
+_LOCK: Final = Lock()
+
+Ends = tuple[datetime, datetime]
+_ENDS: Final[dict[tuple[Path, str], tuple[object, int, dict[str, Ends]]]] = {}
+
+
+def remembered(store: Store, table: Table) -> pl.LazyFrame:
+    """All rows of a raw table of few rows and many files, as `Store.scan` returns them; only new files are opened."""
+    return _known(store, table).rows.lazy()
+
+
+def _known(store: Store, table: Table) -> _Known:
+    place = (store.root.absolute(), table.name)
+    with _LOCK:
+        known = _KNOWN.get(place, _Known(frozenset(), table.empty().collect(), object()))
+        parts = store.parts(table)
+        if not known.parts.issubset(parts):
+            known = _Known(frozenset(), table.empty().collect(), object())
+        new = [part for part in parts if part not in known.parts]
+        if new:
+            rows = pl.concat([known.rows, store.scan_parts(table, new).collect()])
+            known = _Known(frozenset(parts), rows, known.birth)
+        _KNOWN[place] = known
+        return known
+
+
+def totals(store: Store, tables: Collection[Table]) -> pl.DataFrame:
+    """By table: table, rows, first and last received_time. Tables without rows are left out."""
+    lines = remembered(store, SEGMENTS).filter(pl.col("table").is_in([table.name for table in tables]))
+    ends = (pl.col("first_received_time").min(), pl.col("last_received_time").max())
+    return lines.group_by("table").agg(pl.col("rows").sum(), *ends).collect()
+
+
+def sealed(store: Store) -> list[SeqRange]:
+    """Every sealed segment."""
+    return [SeqRange.parse(part.name) for part in store.parts(SEGMENTS)]
+
+
+def ends(store: Store, table: Table) -> Mapping[str, Ends]:
+    """When the rows of each sealed file happened, first and last, by its path; files of which it is unknown are not in.
+
+    The answer is kept, and added to when segments come in.
+    """
+    known, place = _known(store, SEGMENTS), (store.root.absolute(), table.name)
+    birth, height, found = _ENDS.get(place, (None, 0, {}))
+    if birth is not known.birth:
+        height, found = 0, {}
+    if height < known.rows.height:
+        found = found | _ends(known.rows[height:], table)
+        _ENDS[place] = (known.birth, known.rows.height, found)
+    return found
+
+
+def _ends(lines: pl.DataFrame, table: Table) -> dict[str, Ends]:
+    of_table = lines.filter(pl.col("table") == table.name)
+    name = pl.concat_str("collector", "epoch", "first_seq", "last_seq", separator="-")
+    place = pl.concat_str("venue", pl.col("partition_date").cast(pl.String), name, separator="/")
+    known = of_table.select(place, "first_time", "last_time").drop_nulls()
+    return {where: (first, last) for where, first, last in known.iter_rows()}
+
+
+def overlapping(
+    parts: Iterable[Part], known: Mapping[str, Ends], first: datetime | None, last: datetime | None
+) -> list[Part]:
+    """Of these files those that may hold rows from `first` to `last`, both included; None is no bound."""
+    return [part for part, span in spans(parts, known) if meets(span, first, last)]
+
+
+def spans(parts: Iterable[Part], known: Mapping[str, Ends]) -> list[tuple[Part, Ends | None]]:
+    """Each file with what `ends` knows of it."""
+    return [(part, known.get("/".join((*part.values, part.name)))) for part in parts]
+
+
+def meets(span: Ends | None, first: datetime | None, last: datetime | None) -> bool:
+    """Whether a file with these ends may hold rows from `first` to `last`; of unknown ends, it may."""
+    return span is None or ((last is None or span[0] <= last) and (first is None or span[1] >= first))
