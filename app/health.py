@@ -1,0 +1,76 @@
+"""How each connection does, as a table."""
+
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+from app.components import (
+    Html,
+    age,
+    count,
+    empty,
+    fill,
+    heading,
+    joined,
+    milliseconds,
+    venue,
+)
+from app.feed import Snapshot
+
+LIVE: Final = timedelta(seconds=150)
+"""A connection tells of itself once a minute, and a segment takes up to one to be published."""
+
+OFFLINE: Final = timedelta(minutes=6)
+
+
+def state(told: datetime, now: datetime, open_gaps: int, *, is_live: bool = True) -> str:
+    """LIVE, QUIET, GAP or OFFLINE by the age of what a connection told; RECORDED where time stands still."""
+    if not is_live:
+        return "RECORDED"
+    if now - told > OFFLINE:
+        return "OFFLINE"
+    if open_gaps:
+        return "GAP"
+    return "LIVE" if now - told <= LIVE else "QUIET"
+
+
+_HEAD: Final = fill(
+    '<tr><th>State</th><th>Feed</th><th class="r">Messages/min</th><th class="r wide">Lag p50 / p99</th>'
+    '<th class="r wide">Reconnects 24 h</th><th class="r wide">Subscribed / seen</th><th class="r">Open gaps</th>'
+    '<th class="r wide">Told</th></tr>'
+)
+
+
+@lru_cache(maxsize=8)
+def table_html(snapshot: Snapshot) -> Html:
+    """A row a connection: `Lake.status`."""
+    title = heading("Feeds", fill("{}", "each connection tells of itself once a minute"))
+    if snapshot.status.is_empty():
+        return joined(
+            [title, empty("No feed has told of itself yet", "The first minute of the collector is on its way.")]
+        )
+    rows = joined(_row_html(row, snapshot) for row in snapshot.status.iter_rows(named=True))
+    table = fill('<div class="card"><table class="feeds"><thead>{}</thead><tbody>{}</tbody></table></div>', _HEAD, rows)
+    return joined([title, table])
+
+
+def _row_html(row: dict[str, Any], snapshot: Snapshot) -> Html:
+    word = state(row["minute"], snapshot.now, row["open_gaps"], is_live=snapshot.is_live)
+    return fill(
+        '<tr><td><span class="dot s-{}">{}</span></td><td>{}<small>{}</small></td><td class="r">{}{}</td>'
+        '<td class="r wide">{} / {}</td><td class="r wide">{}</td><td class="r wide">{} / {}</td>'
+        '<td class="r">{}</td><td class="r wide">{}</td></tr>',
+        word.lower(),
+        word,
+        venue(row["venue"]),
+        row["connection"],
+        count(row["messages"]),
+        fill('<small class="warn">{} unreadable</small>', count(row["dead"])) if row["dead"] else "",
+        milliseconds(row["lag_p50_ms"]),
+        milliseconds(row["lag_p99_ms"]),
+        count(row["reconnects"]),
+        count(row["subscribed"]),
+        count(row["seen"]),
+        count(row["open_gaps"]),
+        age(row["minute"], snapshot.now, is_live=snapshot.is_live),
+    )

@@ -1,0 +1,1 @@
+"""The pages: a screen each, thin over `app.feed` and `lake.query`."""
