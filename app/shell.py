@@ -46,17 +46,29 @@ class Shell:
         )  # fmt: skip
         self._document = pn.state.curdoc
         self._pending: Snapshot | None = None
+        self.is_connected = not self._has_browser  # what changes before the browser has the page may never reach it
 
     def open(self) -> Page:
         """The page, told of what is new until its session ends."""
         self._page.param.watch(lambda event: self.browser.param.update(dark=event.new), "dark_theme")
         self.browser.param.watch(lambda event: self._page.param.update(dark_theme=event.new), "dark")
-        if self._document is not None and self._document.session_context is not None:
-            listener = self.feed.listen(self._told)
-            self.browser.param.watch(partial(self._seen_or_hidden, listener), "hidden")
-            self._document.on_session_destroyed(lambda context: self.feed.leave(listener))
         self.show(self.feed.snapshot)
+        if self._has_browser:
+            pn.state.onload(self._connected)
         return self._page
+
+    @property
+    def _has_browser(self) -> bool:
+        return self._document is not None and self._document.session_context is not None
+
+    def _connected(self) -> None:
+        """The browser has the page: from now on what is new reaches it."""
+        assert self._document is not None
+        self.is_connected = True
+        listener = self.feed.listen(self._told)
+        self.browser.param.watch(partial(self._seen_or_hidden, listener), "hidden")
+        self._document.on_session_destroyed(lambda context: self.feed.leave(listener))
+        self.show(self.feed.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
         """Everything of this session as `snapshot` has it."""
@@ -67,7 +79,7 @@ class Shell:
     def later(self, work: Callable[[], _Answer], done: Callable[[_Answer], None]) -> None:
         """Do `work` in a thread, then `done` with its answer in the session's own turn."""
         document = self._document
-        if document is None or document.session_context is None:
+        if document is None or not self._has_browser:
             done(work())
             return
 

@@ -88,9 +88,11 @@ class Market:
         wanted = (self.market, self.interval)
         if self._loading == wanted:
             return
-        self._loading = wanted
         if self._problem is None:
             show(self._head, loading(3))
+        if not self.shell.is_connected:
+            return
+        self._loading = wanted
         self.shell.later(lambda: _loaded(self.shell.feed, snapshot, *wanted), self._loaded)
 
     def _loaded(self, answer: tuple[tuple[str, str], Detail | str]) -> None:
