@@ -67,7 +67,7 @@ class Store:
             name, version = str(found["mode"]), int(found["schema_version"])
         except (FileNotFoundError, NotADirectoryError):
             raise LakeMissing(
-                f"lake {root.absolute()}: there is none; fill one first, as with `movers replay PATH`"
+                f"lake {root.absolute()}: there is none; fill one first, with `movers up` or `movers replay PATH`"
             ) from None
         except OSError as exc:
             raise LakeMissing(f"lake {root.absolute()}: cannot be read: {_reason(exc)}") from exc
@@ -256,6 +256,9 @@ class Store:
             _write_by_rename(path, lambda temp: _write_parquet(frame, temp))
         except OSError as exc:
             raise LakeUnwritable(f"{path}: {_reason(exc)}; nothing of that file was published") from exc
+        except pl.exceptions.PolarsError as exc:  # what Polars makes of a disk that is full
+            reason = " ".join(str(exc).split())[:300]
+            raise LakeUnwritable(f"{path}: cannot be written ({reason}); nothing of that file was published") from exc
 
     def _parse(self, path: Path) -> Part | None:
         try:

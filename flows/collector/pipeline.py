@@ -64,12 +64,12 @@ class Segment:
     bytes: int = 0
     rows: dict[tuple[Table, str], list[Row]] = field(default_factory=dict)
 
-    def is_over(self, received: int, longest: int = SEGMENT_US) -> bool:
-        """Whether a frame received then belongs to the next segment."""
+    def is_over(self, received: int, longest: int = SEGMENT_US, edge: int = HOUR_US) -> bool:
+        """Whether a frame received then belongs to the next segment: it is `longest` later, or past an edge of UTC."""
         age = received - self.first_received
         return (
             age >= longest
-            or received // HOUR_US > self.first_received // HOUR_US
+            or received // edge > self.first_received // edge
             or (self.bytes >= SEGMENT_BYTES and age >= SEGMENT_LEAST_US)
         )
 
@@ -113,7 +113,7 @@ class Pipeline:
     `poll_every` gives the cadence of each polled connection in microseconds: what a poll said holds
     until the next is due, and a poll that did not come is a gap. Frames of the connections `describing`
     tell what markets there are, and make no quotes: nobody follows these up. `longest` is how long a
-    segment that is open at an instant may get, in microseconds.
+    segment that is open at an instant may get, and at multiples of `edge` one ends, both in microseconds.
     """
 
     def __init__(
@@ -124,6 +124,7 @@ class Pipeline:
         *,
         describing: Collection[str] = (),
         longest: Callable[[int], int] = lambda received: SEGMENT_US,
+        edge: int = HOUR_US,
         listener: Listener | None = None,
     ) -> None:
         self._adapters = adapters
@@ -131,6 +132,7 @@ class Pipeline:
         self._poll_every = {} if poll_every is None else poll_every
         self._describing = frozenset(describing)
         self._longest = longest
+        self._edge = edge
         self._listener = listener
         self.subscribed: dict[str, int] = {}  # connection to markets asked for
         self.described: set[int] = set()  # markets that a catalogue has named
@@ -185,13 +187,13 @@ class Pipeline:
             self._write_minute(connection, minute)
         if self._segment is not None:
             self._write_gaps(self._segment.last_seq, None)
-            if self._segment.is_over(received, self._longest(received)):
+            if self._segment.is_over(received, self._longest(received), self._edge):
                 self._close(self._segment)
 
     def feed(self, frame: Frame) -> None:
         """Take the next frame."""
         segment = self._segment
-        if segment is not None and segment.is_over(frame.received, self._longest(frame.received)):
+        if segment is not None and segment.is_over(frame.received, self._longest(frame.received), self._edge):
             self._close(segment)
             segment = None
         if segment is None:

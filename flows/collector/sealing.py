@@ -97,7 +97,7 @@ class Sealer:
                 break
             except PublishConflict:
                 raise
-            except (LakeError, OSError, pl.exceptions.PolarsError) as exc:  # the last is Polars' on a full disk
+            except (LakeError, OSError) as exc:
                 failures += 1
                 self.failures += 1
                 wait = self._timing.delay(failures, self._rng)
@@ -115,7 +115,4 @@ def _rows(segment: Segment) -> int:
 
 
 def _line(exc: Exception) -> str:
-    text = " ".join(str(exc).split())[:300] or type(exc).__name__
-    return (
-        f"cannot be written, as when the disk is full ({text})" if isinstance(exc, pl.exceptions.PolarsError) else text
-    )
+    return " ".join(str(exc).split())[:300] or type(exc).__name__

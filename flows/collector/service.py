@@ -119,6 +119,7 @@ class _Live:
             {poll_name(venue): every for venue in venues},
             describing=[catalog_name(venue) for venue in venues],
             longest=lambda received: timing.segment(received - self._started),
+            edge=MINUTE_US,  # so that the minute's refresh finds the whole minute
             listener=self,
         )
         connects = Limiter(
