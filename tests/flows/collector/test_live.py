@@ -16,6 +16,7 @@ from flows.collector.service import CollectReport, collect
 from flows.collector.timing import Timing
 from flows.simulator import keys
 from flows.venues.polymarket import Polymarket
+from lake import store as store_module
 from lake.errors import SettingError
 from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, SEGMENTS, VENUE_STATS, Table
 from lake.settings import load
@@ -352,14 +353,14 @@ async def test_backfill_goes_on_where_it_was(tmp_path):
 async def test_lake_that_cannot_be_written_for_a_while(tmp_path, monkeypatch):
     """Rows that cannot be published are kept and written later: none is lost."""
     venues = venues_with_key(tmp_path)
-    write, is_full = Store._write, True
+    write, is_full = store_module._write_parquet, True
 
-    def failing(self, part, frame):
+    def failing(frame, path):
         if is_full:
             raise pl.exceptions.ComputeError("No space left on device (os error 28)")
-        write(self, part, frame)
+        write(frame, path)
 
-    monkeypatch.setattr(Store, "_write", failing)
+    monkeypatch.setattr(store_module, "_write_parquet", failing)
     async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
         await until(lambda: run.said("rows are kept"))
         await until(lambda: len(venues.sockets["kalshi"]) == 1)
