@@ -11,7 +11,7 @@ from lake.clock import SECOND_US
 from lake.derived.bars import bars
 from lake.derived.prices import reference
 from lake.query import Lake
-from lake.schema import BAR_INTERVALS, BARS, HISTORY
+from lake.schema import BAR_INTERVALS, BARS
 
 INTERVALS: Final = ("1m", "5m", "1h")
 LOOK_BACK: Final = {"1m": timedelta(hours=6), "5m": timedelta(hours=26), "1h": timedelta(days=14)}
@@ -55,9 +55,7 @@ def load(lake: Lake, snapshot: Snapshot, market: int | str, interval: str) -> De
 def _history(lake: Lake, key: int, start: datetime, known: pl.DataFrame) -> pl.DataFrame:
     """Back-filled bars with a price, up to the first bar of ours."""
     end = known["bar_start"][0] if known.height else None
-    if not hasattr(lake, "history"):
-        return HISTORY.empty().drop("date").collect()
-    found: pl.DataFrame = lake.history(key, start, end)
+    found = lake.history(key, start, end)
     return found.filter(pl.col("close").is_not_null()).sort("bar_start")
 
 

@@ -8,11 +8,12 @@ hour, then minute by minute; what is shown is the median of these. Processor sec
 import resource
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -29,11 +30,19 @@ from lake.schema import MOVERS, QUOTES, TIME, TRADES
 from lake.store import Store
 from lake.vocab import Mode
 
+T = TypeVar("T")
+
 START = datetime(2026, 3, 2, tzinfo=UTC)
 VENUE = "kalshi"
 ROUNDS = 3
 HOUR = timedelta(hours=1)
-FIGURES = {"bars": "bars, s", "board": "board, s", "trim": "trim, s", "cpu": "processor, s", "counts": "counts, s"}
+FIGURES = {
+    "bars": "bars, s",
+    "board": "board, s",
+    "former-boards": "former boards, s",
+    "cpu": "processor, s",
+    "counts": "counts, s",
+}
 
 
 def main(
@@ -64,8 +73,17 @@ def main(
 
 def once(store: Store, now: datetime) -> dict[str, float]:
     """Seconds of one refresh by step, its processor time, and seconds of asking for the counts after it."""
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, work: Callable[[], T]) -> T:
+        began = perf_counter()
+        try:
+            return work()
+        finally:
+            seconds[name] = perf_counter() - began
+
     before = process_time()
-    seconds = refresh(store, now).seconds
+    refresh(store, now, timed)
     spent, began = process_time() - before, perf_counter()
     Lake(store).counts()
     return {**seconds, "cpu": spent, "counts": perf_counter() - began}

@@ -12,7 +12,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows.jobs.minutes import MinuteReport, refresh_minute, top_movers
+from flows.jobs.minutes import refresh_minute, top_movers
+from flows.jobs.refresh import RefreshReport
 from lake.store import Store
 
 ARTIFACT: Final = "top-movers"
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 @flow(name="refresh", flow_run_name=lambda: f"refresh {flow_run.get_scheduled_start_time():%H:%M:%S}")
-def refresh_flow(lake: Path) -> MinuteReport:
+def refresh_flow(lake: Path) -> RefreshReport:
     """Bring bars and board of that lake up to date, and show the top movers."""
     store = Store.open(lake)
     report = refresh_minute(store, _as_task)
@@ -31,7 +32,7 @@ def refresh_flow(lake: Path) -> MinuteReport:
     return report
 
 
-def show(store: Store, report: MinuteReport) -> None:
+def show(store: Store, report: RefreshReport) -> None:
     """Keep the top movers as a table, linked to this run. Prefect's pages read its cells as Markdown and HTML."""
     rows = [{name: plain(cell) for name, cell in row.items()} for row in top_movers(store, report.as_of)]
     as_of = f"{report.as_of:%Y-%m-%d %H:%M:%S} UTC"

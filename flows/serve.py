@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml  # type: ignore[import-untyped]
 
 from flows import orchestrator
-from flows.jobs.minutes import MinuteReport, Minutes, line, refresh_minute
+from flows.jobs.minutes import Minutes, line, refresh_minute
+from flows.jobs.refresh import RefreshReport
 from lake.errors import SettingError
 from lake.settings import Settings
 from lake.store import Store
@@ -86,7 +87,7 @@ class Refresh:
         self._loading: threading.Thread | None = None
         self._said = ""
 
-    def __call__(self, store: Store) -> MinuteReport:
+    def __call__(self, store: Store) -> RefreshReport:
         """Raises what the plain function raises."""
         if self._server.answers() and self._is_loaded():
             try:
@@ -103,7 +104,7 @@ class Refresh:
             self._loading.start()
         return not self._loading.is_alive()
 
-    def _in_prefect(self, store: Store) -> MinuteReport:
+    def _in_prefect(self, store: Store) -> RefreshReport:
         from flows.refresh import refresh_flow
 
         report = refresh_flow(store.root.absolute())

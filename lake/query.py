@@ -368,7 +368,7 @@ class Lake:
         """
         for day in reversed(_folder_days(self.store, MOVERS)):
             parts = self.store.parts(MOVERS, dates=[day])
-            newest_name = max((part.name for part in parts if part.name.startswith(_BOARD)), default=None)
+            newest_name = max((part.name for part in parts if part.name.startswith(reading.BOARD)), default=None)
             same = [part for part in parts if part.name == newest_name]
             if same:
                 rows = self.store.scan_parts(MOVERS, same).drop("date")
@@ -535,9 +535,6 @@ class Lake:
 
 
 _QUOTE_FACTS: Final = ("event_time", "received_time", "bid", "ask", "bid_size", "ask_size", "source")
-
-
-_BOARD: Final = "board-"  # how the file of a whole board begins
 
 
 def _folder_days(store: Store, table: Table) -> list[date]:

@@ -1,17 +1,13 @@
-"""The minute's refresh, again and again: what it does, step by step, and when it is due.
-
-Nothing here knows who runs the steps: `Step` calls them, plainly or as tasks that a person can watch.
-"""
+"""The minute's refresh, again and again: when it is due, and what is done when it fails."""
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
-from flows.jobs.refresh import refresh_bars, refresh_board, trim_boards
+from flows.jobs.refresh import RefreshReport, Step, plainly, refresh
 from lake import layout, ledger
 from lake.clock import MINUTE_US, SECOND_US, floor_to
 from lake.derived.slices import WINDOWS
@@ -33,44 +29,10 @@ TOP: Final = 10  # rows a window in the artifact
 SETTLING: Final = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
 """Such a market jumps to 0 or 1, which is no move."""
 
-T = TypeVar("T")
 
-
-class Step(Protocol):
-    """Runs one step of the refresh under its name."""
-
-    def __call__(self, name: str, work: Callable[[], T]) -> T:
-        """What `work` returns."""
-
-
-def plainly(name: str, work: Callable[[], T]) -> T:
-    """Just call it."""
-    return work()
-
-
-@dataclass(frozen=True, slots=True)
-class MinuteReport:
-    """What one refresh did."""
-
-    as_of: datetime
-    segments: int  # new ones
-    markets: int  # of which bars were computed
-    listed: int  # rows that a list of the board shows
-
-    def __str__(self) -> str:
-        return (
-            f"{self.segments:,} new segments, bars of {self.markets:,} markets, "
-            f"{self.listed:,} rows listed as of {self.as_of:%H:%M:%S}"
-        )
-
-
-def refresh_minute(store: Store, step: Step = plainly) -> MinuteReport:
-    """Bars, the board as of the newest row in the lake, former boards cut short. Raises `LakeError`, `QueryError`."""
-    as_of = Lake(store).latest_time()
-    bars = step("bars", lambda: refresh_bars(store, until=as_of))
-    board = step("board", lambda: refresh_board(store, as_of))
-    step("former-boards", lambda: trim_boards(store, as_of))
-    return MinuteReport(as_of, bars.segments, bars.markets, sum(board.listed.values()))
+def refresh_minute(store: Store, step: Step = plainly) -> RefreshReport:
+    """A refresh as of the newest row in the lake. Raises `LakeError`, `QueryError`."""
+    return refresh(store, Lake(store).latest_time(), step)
 
 
 def top_movers(store: Store, as_of: datetime) -> list[dict[str, Any]]:

@@ -8,8 +8,7 @@ the result is that of computing everything anew.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from time import perf_counter
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 import polars as pl
 
@@ -26,6 +25,8 @@ from lake.store import Store
 
 JOB: Final = BARS_JOB
 UNTIL: Final = "until"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,36 +97,50 @@ def boards_since(store: Store, since: datetime) -> list[datetime]:
     return sorted(instant for instant in instants if instant >= since)
 
 
+LISTED: Final = 200
+"""How many rows of each window and list are kept of a board that is no longer the newest hour's."""
+
+
+class Step(Protocol):
+    """Runs one step of the refresh under its name."""
+
+    def __call__(self, name: str, work: Callable[[], T]) -> T:
+        """What `work` returns."""
+
+
+def plainly(name: str, work: Callable[[], T]) -> T:
+    """Just call it."""
+    return work()
+
+
 @dataclass(frozen=True, slots=True)
 class RefreshReport:
     """What one refresh did."""
 
     bars: BarsReport
     board: BoardReport
-    top: pl.DataFrame  # of each window and list the best: columns of `TOP`
-    seconds: dict[str, float]  # step to wall time: bars, board, trim
+
+    @property
+    def as_of(self) -> datetime:
+        """Of when it is."""
+        return self.board.as_of
+
+    def __str__(self) -> str:
+        return (
+            f"{self.bars.segments:,} new segments, bars of {self.bars.markets:,} markets, "
+            f"{sum(self.board.listed.values()):,} rows listed as of {self.as_of:%H:%M:%S}"
+        )
 
 
-TOP: Final = ("window", "list", "rank", "market_key", "move_pp", "price_then", "price_now", "volume_24h_usd")
-TOP_ROWS: Final = 10
-LISTED: Final = 200
-"""How many rows of each window and list are kept of a board that is no longer the newest hour's."""
-
-
-def refresh(store: Store, now: datetime, *, timer: Callable[[], float] = perf_counter) -> RefreshReport:
+def refresh(store: Store, now: datetime, step: Step = plainly) -> RefreshReport:
     """Bars up to `now`, a board as of `now`, and former boards cut to their lists.
 
-    Done twice it changes nothing; killed at any moment, the next one makes up for it.
+    Done twice it changes nothing; killed at any moment, the next one makes up for it. Raises `LakeError`.
     """
-    started = timer()
-    bars = refresh_bars(store, until=now)
-    with_bars = timer()
-    found = summed_board(store, _venues(store), WINDOWS, now)
-    board = _publish_board(store, now, found)
-    with_board = timer()
-    trim_boards(store, now)
-    seconds = {"bars": with_bars - started, "board": with_board - with_bars, "trim": timer() - with_board}
-    return RefreshReport(bars, board, _top(found), seconds)
+    bars = step("bars", lambda: refresh_bars(store, until=now))
+    board = step("board", lambda: refresh_board(store, now))
+    step("former-boards", lambda: trim_boards(store, now))
+    return RefreshReport(bars, board)
 
 
 def trim_boards(store: Store, now: datetime) -> int:
@@ -157,15 +172,6 @@ def _publish_board(store: Store, as_of: datetime, found: pl.DataFrame) -> BoardR
     is_listed = pl.col("biggest_rank").is_not_null() | pl.col("classic_rank").is_not_null()
     listed = found.group_by("window").agg(is_listed.sum())
     return BoardReport(as_of, found.height, dict(listed.iter_rows()))
-
-
-def _top(found: pl.DataFrame) -> pl.DataFrame:
-    """The best of each list, by window, list and rank: `TOP`."""
-    lists = [
-        found.with_columns(list=pl.lit(name), rank=pl.col(f"{name}_rank")).filter(pl.col("rank") <= TOP_ROWS)
-        for name in ("biggest", "classic")
-    ]
-    return pl.concat(lists).select(TOP).sort("window", "list", "rank")
 
 
 def _hour(instant: datetime) -> datetime:

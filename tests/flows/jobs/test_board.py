@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from flows.jobs.board import summed_board
-from flows.jobs.refresh import TOP, boards_since, refresh, refresh_bars, refresh_board, trim_boards
+from flows.jobs.refresh import boards_since, refresh, refresh_bars, refresh_board, trim_boards
 from lake.derived.slices import WINDOWS
 from lake.query import Lake
 from lake.reading import computed_board, open_gaps
@@ -71,17 +71,21 @@ def lively(store: Store) -> Session:
 
 
 def test_a_refresh_is_bars_and_a_board_as_of_now(tmp_path):
-    """The published board is that of all rows; the report names the best of each list and the seconds of each step."""
+    """The published board is that of all rows, in steps that who calls can watch; done twice it changes nothing."""
     store, now = new_lake(tmp_path), instant("10:50")
     lively(store)
-    ticks = iter(range(100))
-    report = refresh(store, now, timer=lambda: float(next(ticks)))
+    steps: list[str] = []
+
+    def watched(name, work):
+        steps.append(name)
+        return work()
+
+    report = refresh(store, now, watched)
     assert_frame_equal(
         store.scan(MOVERS).select(*MOVERS.columns, "venue").collect(), computed_board(store, WINDOWS, now)
     )
-    assert report.seconds == {"bars": 1.0, "board": 1.0, "trim": 1.0}
-    assert tuple(report.top.columns) == TOP
-    assert report.top.filter(pl.col("window") == "15m", pl.col("list") == "biggest")["market_key"].to_list() == [1]
+    assert steps == ["bars", "board", "former-boards"]
+    assert report.as_of == now and report.board.listed["15m"] == 1
     files = {path: path.read_bytes() for path in store.root.rglob("*.parquet")}
     refresh(store, now)
     assert {path: path.read_bytes() for path in store.root.rglob("*.parquet")} == files
@@ -90,7 +94,7 @@ def test_a_refresh_is_bars_and_a_board_as_of_now(tmp_path):
 def test_an_empty_lake_has_an_empty_board(tmp_path):
     """Nothing to do is no error."""
     report = refresh(new_lake(tmp_path), instant("10:50"))
-    assert (report.board.rows, report.bars.segments, report.top.height) == (0, 0, 0)
+    assert (report.board.rows, report.bars.segments) == (0, 0)
 
 
 def test_only_the_lists_of_former_hours_are_kept(tmp_path):
