@@ -28,11 +28,9 @@ from app.components import (
 from app.feed import Snapshot
 from lake.derived.slices import WINDOWS
 from lake.query import DIRECTIONS, SCORES
-from lake.vocab import MarketStatus, PriceRule, Venue
+from lake.vocab import OVER, PriceRule, Venue
 
 PAGE_ROWS: Final = 50
-OVER: Final = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
-"""A market that is settling jumps to 0 or 1, which is no move."""
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "window": tuple(WINDOWS),
@@ -136,7 +134,7 @@ def _reasons(choice: Choice, rank: str) -> list[tuple[pl.Expr, str]]:
         found.append((pl.col("venue") != choice.venue, "of another venue"))
     if choice.category:
         found.append((pl.col("category").fill_null("") != choice.category, "of another category"))
-    found.append((pl.col("status").is_in([each.value for each in OVER]).fill_null(False), "settling or closed"))
+    found.append((pl.col("status").is_in(OVER).fill_null(False), "settling or closed"))
     found += [(pl.col("verdict") == verdict, words) for verdict, words in VERDICTS.items()]
     if choice.score == "classic":
         found.append((pl.col("classic").is_null(), "with an unknown volume"))

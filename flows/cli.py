@@ -166,11 +166,12 @@ def top(
 
     from flows import show
     from lake.query import Lake
+    from lake.vocab import OVER
 
     reader = Lake(_lake(mode, lake))
     moment = _instant(as_of, "--as-of") if as_of else None
     found = reader.movers(window, score, moment, venue, limit=None)
-    shown = found if everything else found.filter(~pl.col("status").is_in(show.OVER).fill_null(False))
+    shown = found if everything else found.filter(~pl.col("status").is_in(OVER).fill_null(False))
     at = found["as_of"][0] if found.height else moment or reader.latest_time()
     notes = (
         [f"{found.height - shown.height} settling left out; --all shows them"] if found.height > shown.height else []

@@ -17,7 +17,7 @@ from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
 from lake.text import safe_text
-from lake.vocab import Mode
+from lake.vocab import OVER, Mode
 
 OWN_SESSION: Final = Path(__file__).parents[1] / "tests" / "frames" / "session"
 
@@ -62,7 +62,7 @@ def derive(store: Store, reports: list[ReplayReport], out: Console, err: Console
         return
     best = max((boards[end] for end in ends), key=lambda board: (sum(board.listed.values()), board.as_of))
     for window in WINDOWS:
-        movers = Lake(store).movers(window, "biggest", best.as_of, status_not=show.OVER, limit=10)
+        movers = Lake(store).movers(window, "biggest", best.as_of, status_not=OVER, limit=10)
         if not movers.is_empty():
             out.print(show.board(movers, window, "biggest", best.as_of))
     if not any(best.listed.values()):

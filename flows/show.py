@@ -18,7 +18,6 @@ from rich.table import Table
 from rich.text import Text
 
 from lake.text import safe_text
-from lake.vocab import MarketStatus
 
 if TYPE_CHECKING:
     import polars as pl
@@ -100,9 +99,6 @@ def processes(title: str, rows: Iterable[ProcessRow]) -> Table:
         )
     return table
 
-
-OVER = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
-"""A market that is settling jumps to 0 or 1, which is no move."""
 
 VERDICTS = {
     "ok": "moved too little",

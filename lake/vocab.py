@@ -6,7 +6,7 @@ Everything that is compared as a string in a table is spelled here and nowhere e
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NewType
+from typing import Final, NewType
 
 MarketId = NewType("MarketId", str)
 """`"<venue>:<native id>"`: a Polymarket condition id or a Kalshi ticker."""
@@ -46,6 +46,10 @@ class MarketStatus(StrEnum):
     PROPOSED = "proposed"
     DISPUTED = "disputed"
     RESOLVED = "resolved"
+
+
+OVER: Final = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
+"""A market that is over jumps to 0 or 1, which is no move."""
 
 
 class Source(StrEnum):

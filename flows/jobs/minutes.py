@@ -16,7 +16,7 @@ from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
 from lake.text import safe_text
-from lake.vocab import MarketStatus
+from lake.vocab import OVER
 
 LOG: Final = logging.getLogger("movers.jobs")
 
@@ -26,8 +26,6 @@ HASTE_US: Final = 10 * SECOND_US
 """A lake younger than five minutes is refreshed every ten seconds, so that its first movers are soon seen."""
 
 TOP: Final = 10  # rows a window in the artifact
-SETTLING: Final = (MarketStatus.CLOSED, MarketStatus.PROPOSED, MarketStatus.DISPUTED, MarketStatus.RESOLVED)
-"""Such a market jumps to 0 or 1, which is no move."""
 
 
 def refresh_minute(store: Store, step: Step = plainly) -> RefreshReport:
@@ -39,7 +37,7 @@ def top_movers(store: Store, as_of: datetime) -> list[dict[str, Any]]:
     """The first rows of each window's list, best first, as cells for a table; titles through `safe_text`."""
     reader, found = Lake(store), list[dict[str, Any]]()
     for window in WINDOWS:
-        rows = reader.movers(window, as_of=as_of, status_not=SETTLING, limit=TOP)
+        rows = reader.movers(window, as_of=as_of, status_not=OVER, limit=TOP)
         found += [{"window": window, **_cells(row)} for row in rows.iter_rows(named=True)]
     return found
 
