@@ -9,7 +9,7 @@ import polars as pl
 from app.feed import Snapshot
 from lake.clock import SECOND_US
 from lake.derived.bars import bars
-from lake.derived.prices import reference
+from lake.derived.prices import EPSILON, MAX_SPREAD, reference
 from lake.query import Lake
 from lake.schema import BAR_INTERVALS, BARS
 
@@ -53,10 +53,27 @@ def load(lake: Lake, snapshot: Snapshot, market: int | str, interval: str) -> De
 
 
 def _history(lake: Lake, key: int, start: datetime, known: pl.DataFrame) -> pl.DataFrame:
-    """Back-filled bars with a price, up to the first bar of ours."""
+    """Back-filled bars with a price, up to the first bar of ours: of the venue's quotes where they are tight, else its
+    trades.
+    """
     end = known["bar_start"][0] if known.height else None
     found = lake.history(key, start, end)
-    return found.filter(pl.col("close").is_not_null()).sort("bar_start")
+    opened, closed = _mid("open"), _mid("close")
+    is_quoted = closed.is_not_null()
+    first = pl.coalesce(opened, closed)
+    prices = found.with_columns(
+        open=pl.when(is_quoted).then(first).otherwise("open"),
+        high=pl.when(is_quoted).then(pl.max_horizontal(first, closed)).otherwise("high"),
+        low=pl.when(is_quoted).then(pl.min_horizontal(first, closed)).otherwise("low"),
+        close=pl.when(is_quoted).then(closed).otherwise("close"),
+    )
+    return prices.filter(pl.col("close").is_not_null()).sort("bar_start")
+
+
+def _mid(part: str) -> pl.Expr:
+    """The middle of the quotes at that part of a bar; null where one is missing or they are far apart."""
+    bid, ask = pl.col(f"bid_{part}"), pl.col(f"ask_{part}")
+    return pl.when((ask - bid).is_between(0, MAX_SPREAD + EPSILON)).then((bid + ask) / 2)
 
 
 def follow(detail: Detail, snapshot: Snapshot) -> Detail:

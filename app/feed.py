@@ -7,11 +7,12 @@ get is one `Snapshot`, the same object for all of them.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import polars as pl
 
@@ -34,6 +35,7 @@ AGES: Final = {
 KEPT: Final = timedelta(minutes=15)  # of ticks in memory
 MOST_TICKS: Final = 400_000
 _Answer = TypeVar("_Answer")
+_Arguments = ParamSpec("_Arguments")
 
 NO_LAKE: Final = "there is no lake yet"
 
@@ -65,6 +67,9 @@ class Snapshot:
     quotes: pl.DataFrame = field(default_factory=lambda: _none(QUOTES))  # the newest, of all markets
     trades: pl.DataFrame = field(default_factory=lambda: _none(TRADES))
     gaps: pl.DataFrame = field(default_factory=lambda: _none(GAPS))
+    _made: dict[Hashable, Any] = field(
+        default_factory=dict, init=False, repr=False
+    )  # by `once`, gone with the snapshot
 
     @property
     def is_live(self) -> bool:
@@ -75,6 +80,22 @@ class Snapshot:
     def board_time(self) -> datetime | None:
         """As of when the boards are."""
         return next((board["as_of"].item(0) for board in self.boards.values() if board.height), None)
+
+
+def once(
+    make: Callable[Concatenate[Snapshot, _Arguments], _Answer],
+) -> Callable[Concatenate[Snapshot, _Arguments], _Answer]:
+    """What is made of a snapshot, made once for all sessions; it lasts as long as the snapshot does."""
+
+    @wraps(make)
+    def made(snapshot: Snapshot, /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
+        key = (make, args, tuple(kwargs.items()))
+        if key not in snapshot._made:
+            snapshot._made[key] = make(snapshot, *args, **kwargs)
+        answer: _Answer = snapshot._made[key]
+        return answer
+
+    return made
 
 
 class Listener:

@@ -1,7 +1,6 @@
 """How each connection does, as a table."""
 
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any, Final
 
 from app.components import (
@@ -15,7 +14,7 @@ from app.components import (
     milliseconds,
     venue,
 )
-from app.feed import Snapshot
+from app.feed import Snapshot, once
 
 LIVE: Final = timedelta(seconds=150)
 """A connection tells of itself once a minute, and a segment takes up to one to be published."""
@@ -41,7 +40,7 @@ _HEAD: Final = fill(
 )
 
 
-@lru_cache(maxsize=8)
+@once
 def table_html(snapshot: Snapshot) -> Html:
     """A row a connection: `Lake.status`."""
     title = heading("Feeds", fill("{}", "each connection tells of itself once a minute"))

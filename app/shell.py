@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import panel as pn
@@ -14,7 +14,7 @@ from panel_material_ui.template.base import Page
 
 from app.browser import Browser
 from app.components import NOTHING, Html, age, empty, fill, joined, loading, pane, show
-from app.feed import NO_LAKE, Feed, Listener, Snapshot
+from app.feed import NO_LAKE, Feed, Listener, Snapshot, once
 from app.look import PAGE_CSS, THEME
 
 log = logging.getLogger("movers.app")
@@ -137,7 +137,7 @@ def obstacle(snapshot: Snapshot) -> Html | None:
     return None
 
 
-@lru_cache(maxsize=8)
+@once
 def state_html(snapshot: Snapshot) -> Html:
     """The badge, and how old the newest row is."""
     if snapshot.mode is None:
@@ -148,7 +148,7 @@ def state_html(snapshot: Snapshot) -> Html:
     return fill('<div class="state">{}{}</div>', data, badge)
 
 
-@lru_cache(maxsize=8)
+@once
 def banner_html(snapshot: Snapshot) -> Html:
     """What is wrong with the lake as a whole; nothing if nothing is."""
     if snapshot.problem not in (None, NO_LAKE):

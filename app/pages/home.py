@@ -2,7 +2,6 @@
 
 # mypy: allow-untyped-calls
 
-from functools import lru_cache
 from typing import Any
 
 import panel as pn
@@ -13,7 +12,7 @@ from app import health
 from app.address import asked, parts
 from app.board import Choice, as_of_html, chosen, hidden_html, select, table_html
 from app.components import NOTHING, Html, age, count, empty, fill, heading, joined, pane, short, show
-from app.feed import Feed, Snapshot
+from app.feed import Feed, Snapshot, once
 from app.shell import Shell, obstacle
 from lake.derived.slices import WINDOWS
 
@@ -32,7 +31,9 @@ class Home:
         query = asked() if query is None else query
         self.shell = Shell(feed, "home", "Movers", query)
         self.choice, self.notes = chosen(parts(query))
-        self._window = pmui.RadioButtonGroup(options=list(WINDOWS), value=self.choice.window, size="small", margin=0)
+        self._window = pmui.RadioButtonGroup(
+            options=list(WINDOWS), value=self.choice.window, size="small", margin=(0, 0, 0, 12)
+        )
         self._figures, self._movers, self._feeds, self._head = pane(), pane(), pane(), pane()
         self._window.param.watch(self._picked, "value")
         self.shell.browser.param.watch(self._addressed, "query")
@@ -61,7 +62,7 @@ class Home:
         self.update(self.shell.feed.snapshot)
 
 
-@lru_cache(maxsize=8)
+@once
 def figures_html(snapshot: Snapshot) -> Html:
     """What the lake holds, with its age."""
     counts = snapshot.counts
@@ -80,13 +81,13 @@ def figures_html(snapshot: Snapshot) -> Html:
     return fill('<dl class="card figures">{}</dl>', joined(cells))
 
 
-@lru_cache(maxsize=16)
+@once
 def movers_head(snapshot: Snapshot, choice: Choice) -> Html:
     selection = select(snapshot.boards.get(choice.window), choice)
     return heading("Top movers", as_of_html(snapshot, selection))
 
 
-@lru_cache(maxsize=16)
+@once
 def movers_html(snapshot: Snapshot, choice: Choice) -> Html:
     """The first rows of the board, or why there are none."""
     selection = select(snapshot.boards.get(choice.window), choice)

@@ -2,7 +2,6 @@
 
 # mypy: allow-untyped-calls
 
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -15,7 +14,7 @@ from app import market_html as views
 from app.address import asked, parts
 from app.components import NOTHING, Html, empty, fill, joined, loading, pane, show
 from app.detail import INTERVALS, Detail, follow, load
-from app.feed import Feed, Snapshot
+from app.feed import Feed, Snapshot, once
 from app.shell import Shell, obstacle
 from lake.errors import MoversError
 from lake.vocab import MarketStatus
@@ -166,7 +165,7 @@ def _loaded(feed: Feed, snapshot: Snapshot, market: str, interval: str) -> tuple
         return (market, interval), "The lake changed while it was read; this page tries again by itself."
 
 
-@lru_cache(maxsize=64)
+@once
 def hits_html(snapshot: Snapshot, text: str) -> Html:
     """The markets whose title or id holds `text`, in any case."""
     found = search(snapshot.catalogue, text)

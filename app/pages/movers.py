@@ -3,7 +3,6 @@
 # mypy: allow-untyped-calls
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any, Final
 
 import panel as pn
@@ -13,7 +12,7 @@ from panel_material_ui.template.base import Page
 from app.address import asked, parts
 from app.board import PAGE_ROWS, Choice, Selection, as_of_html, chosen, hidden_html, select, table_html
 from app.components import NOTHING, Html, count, dollars, empty, fill, joined, pane, show
-from app.feed import Feed, Snapshot
+from app.feed import Feed, Snapshot, once
 from app.shell import Shell, obstacle
 from lake.derived.slices import WINDOWS
 from lake.text import safe_text
@@ -132,12 +131,12 @@ def categories(snapshot: Snapshot, chosen_one: str) -> dict[str, str]:
     return {"All categories": "", **{safe_text(name, 40): name for name in names}}
 
 
-@lru_cache(maxsize=8)
+@once
 def _categories(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(snapshot.catalogue["category"].drop_nulls().unique())
 
 
-@lru_cache(maxsize=32)
+@once
 def _selection(snapshot: Snapshot, choice: Choice) -> Selection:
     return select(snapshot.boards.get(choice.window), choice)
 
@@ -148,7 +147,7 @@ def heading_html(snapshot: Snapshot, choice: Choice) -> Html:
     return fill('<div class="heading"><h1>Top movers</h1><span class="aside">{}</span></div>', as_of)
 
 
-@lru_cache(maxsize=32)
+@once
 def content_html(snapshot: Snapshot, choice: Choice) -> Html:
     """A page of the rows, and what is hidden; or why there are none."""
     selection = _selection(snapshot, replace(choice, page=1))

@@ -145,6 +145,23 @@ def test_chart_patches_and_streams():
     assert recorder.sent == [("patch", ["ask", "bid", "close", "high", "low", "open"]), ("stream", [0.4])]
 
 
+def test_backfilled_prices_are_of_quotes_where_tight(world):
+    """As in a board: the middle of a tight quote, else the last trade; a bar with neither is left out."""
+    start = NOON - timedelta(minutes=60)
+    tight = {"bid_open": 0.3, "ask_open": 0.4, "bid_close": 0.4, "ask_close": 0.42}
+    wide = {"bid_close": 0.1, "ask_close": 0.9}
+    given = [tight, tight | {"close": 0.9}, wide | {"close": 0.5}, wide]
+    made = [
+        row(HISTORY, market_key=key(ALDER), interval="5m", bar_start=start + timedelta(minutes=5 * number), seq=number)
+        | each
+        for number, each in enumerate(given)
+    ]
+    world.segment(history=made)
+    found = detail_of(world).history
+    assert found["close"].round(9).to_list() == [0.41, 0.41, 0.5]
+    assert found["open"].round(9).to_list()[:2] == [0.35, 0.35]
+
+
 def test_load_counts_a_gap_of_the_venue(world):
     """A gap of the whole venue is one of this market."""
     world.segment(gaps=[gap(NOON - timedelta(minutes=9), NOON - timedelta(minutes=8), market=None)])

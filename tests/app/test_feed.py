@@ -1,6 +1,7 @@
 """One look for all sessions."""
 
 import shutil
+import weakref
 from datetime import timedelta
 
 import pytest
@@ -162,6 +163,21 @@ def test_recorded_lake_answers_as_on_that_day(world):
     feed.look()
     assert feed.snapshot.now == replay.now
     assert not feed.snapshot.is_live
+
+
+def test_made_once_for_all_sessions(world):
+    """What is made of a snapshot is made once, and anew of the next one; the old one is not held."""
+    feed, calls = feed_of(world.usual()), []
+    made = feeds.once(lambda snapshot, word: calls.append(word) or word)
+    feed.look()
+    assert [made(feed.snapshot, word) for word in ("a", "a", "b")] == ["a", "a", "b"]
+    assert calls == ["a", "b"]
+    old = weakref.ref(feed.snapshot.quotes)
+    world.quote()
+    feed.look()
+    assert made(feed.snapshot, "a") == "a"
+    assert calls == ["a", "b", "a"]
+    assert old() is None
 
 
 def test_memory_of_ticks_is_bounded(world, monkeypatch):

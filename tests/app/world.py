@@ -10,7 +10,7 @@ from typing import Any
 from lake import layout
 from lake.clock import to_us
 from lake.layout import SeqRange
-from lake.schema import BARS, FEED_HEALTH, GAPS, MARKETS, MOVERS, QUOTES, TRADES
+from lake.schema import BARS, FEED_HEALTH, GAPS, HISTORY, MARKETS, MOVERS, QUOTES, TRADES
 from lake.store import Store
 from lake.vocab import MarketId, Mode, market_key
 from tests.builders import Row, quote, trade
@@ -65,7 +65,7 @@ class World:
 
     def segment(self, venue: str = "kalshi", **tables: Iterable[Row]) -> None:
         """Publish one segment of these rows, by the table's name."""
-        known = {table.name: table for table in (QUOTES, TRADES, GAPS, FEED_HEALTH, MARKETS)}
+        known = {table.name: table for table in (QUOTES, TRADES, GAPS, FEED_HEALTH, HISTORY, MARKETS)}
         number = next(self._numbers)
         frames = {(known[name], venue): rows(known[name], given) for name, given in tables.items()}
         self.store.publish_segment(SeqRange(self.collector, 0, number, number), self.now.date(), 1, frames, None)
