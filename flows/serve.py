@@ -24,7 +24,7 @@ import yaml  # type: ignore[import-untyped]
 from flows import orchestrator
 from flows.jobs.minutes import Minutes, line, refresh_minute
 from flows.jobs.refresh import RefreshReport
-from lake.errors import SettingError
+from lake.errors import MoversError, SettingError
 from lake.settings import Settings
 from lake.store import Store
 from lake.text import safe_text
@@ -92,6 +92,8 @@ class Refresh:
         if self._server.answers() and self._is_loaded():
             try:
                 return self._in_prefect(store)
+            except MoversError:
+                raise  # the refresh's own, with Prefect as without
             except Exception as exc:
                 LOG.warning("refresh: its flow run broke off, done again without Prefect: %s", line(exc))
                 self._server.failed()

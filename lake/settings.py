@@ -7,6 +7,7 @@ Secrets are `SecretStr`: masked in every repr and log.
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -106,9 +107,23 @@ class Settings(BaseSettings):
             raise ValueError(f"LAKE_URI={self.lake_uri}: only a folder can hold the lake so far; give its path")
         return self
 
+    @model_validator(mode="after")
+    def _invented_venues_are_here(self) -> Self:
+        """Invented prices and real ones never meet: in mode simulated no other machine is asked."""
+        if self.collector_mode is Mode.SIMULATED:
+            for name in Addresses.__dataclass_fields__:
+                address = getattr(self, name)
+                is_given = address != type(self).model_fields[name].default
+                if is_given and urlsplit(address).hostname not in ("127.0.0.1", "localhost", "::1"):
+                    raise ValueError(
+                        f"{name.upper()}={address}: is not on this machine, and COLLECTOR_MODE is simulated; "
+                        "unset it, or set COLLECTOR_MODE=live"
+                    )
+        return self
+
     @property
     def addresses(self) -> Addresses:
-        """Where the venues are: in mode simulated the simulated ones, unless an address is set."""
+        """Where the venues are: in mode simulated the simulated ones, unless another address is set."""
         names = Addresses.__dataclass_fields__
         given = {name: getattr(self, name) for name in names}
         if self.collector_mode is Mode.SIMULATED:
@@ -122,7 +137,8 @@ class Settings(BaseSettings):
                 "kalshi_api_url": f"http://{kalshi}/trade-api/v2",
                 "kalshi_wss_url": f"ws://{kalshi}/trade-api/ws/v2",
             }
-            given = {name: given[name] if name in self.model_fields_set else here[name] for name in names}
+            defaults = {name: type(self).model_fields[name].default for name in names}
+            given = {name: here[name] if given[name] == defaults[name] else given[name] for name in names}
         return Addresses(**given)
 
     @property

@@ -44,14 +44,19 @@ class Key:
 
 
 def key_of(settings: Settings) -> Key | None:
-    """The key to use, in mode simulated that of the simulated venue; None if there is none. Raises `SettingError`."""
+    """The key to use: in mode simulated that of the simulated venue, never a real one; None if there is none.
+
+    Raises `SettingError`.
+    """
+    if settings.collector_mode is Mode.SIMULATED:
+        return _simulated(settings.simulator_dir)
     key_id, secret = settings.kalshi_api_key, settings.kalshi_api_secret
     if key_id is not None and secret is not None:
         return Key(key_id.get_secret_value().strip(), private_key(secret.get_secret_value()))
     if key_id is not None or secret is not None:
         there, missing = ("KEY", "SECRET") if secret is None else ("SECRET", "KEY")
         raise SettingError(f"KALSHI_API_{there} is set without KALSHI_API_{missing}; set both or neither")
-    return _simulated(settings.simulator_dir) if settings.collector_mode is Mode.SIMULATED else None
+    return None
 
 
 def private_key(text: str) -> RSAPrivateKey | Ed25519PrivateKey:

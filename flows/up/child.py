@@ -197,7 +197,7 @@ def spawn(spec: Spec, log: Path) -> Process:
 
 def bound(log: Path) -> None:
     """Begin a log anew that has grown long; one former is kept. Its writers append, so they go on at the beginning."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):  # it is not there, or the disk is full
         if log.stat().st_size > LONGEST_LOG:
             log.with_suffix(".log.1").write_bytes(log.read_bytes())
             os.truncate(log, 0)

@@ -57,6 +57,9 @@ class Supervisor:
                 self.drain()
                 if self._is_hurried:
                     self._tell("killed")
+            except Exception:
+                self.drain()  # a fault of ours costs nobody what he has received
+                raise
             finally:
                 self._end_all()
         return 130 if self._is_hurried else 0

@@ -124,3 +124,22 @@ def test_an_env_file_is_read(tmp_path, monkeypatch):
     monkeypatch.setitem(Settings.model_config, "env_file", tmp_path / ".env")
     monkeypatch.setenv("COLLECTOR_MODE", "live")
     assert (load().log_level, load().collector_mode) == ("DEBUG", Mode.LIVE)
+
+
+def test_addresses_of_simulated_venues():
+    """In mode simulated the venues are on this machine, whether an address is blank, the usual one or not given."""
+    usual = load(collector_mode=Mode.LIVE).addresses
+    for given in ({}, {"kalshi_api_url": ""}, {"kalshi_api_url": usual.kalshi_api_url}):
+        found = load(simulator_kalshi_port=9123, **given).addresses
+        assert found.kalshi_api_url == "http://127.0.0.1:9123/trade-api/v2"
+        assert found.polymarket_wss_url == "ws://127.0.0.1:8710/ws/market"
+    assert load(kalshi_wss_url="ws://localhost:9/x").addresses.kalshi_wss_url == "ws://localhost:9/x"
+    assert load(collector_mode=Mode.LIVE, kalshi_api_url="").addresses == usual
+
+
+def test_simulated_venues_are_on_this_machine():
+    """An address elsewhere is refused in mode simulated, so that real rows never meet invented ones."""
+    for address in ("https://api.elections.kalshi.com/trade-api/v2", "nonsense", "http://127.0.0.1.evil.example/"):
+        with pytest.raises(SettingError, match=r"KALSHI_API_URL=.*: is not on this machine"):
+            load(kalshi_api_url=address)
+        assert load(collector_mode=Mode.LIVE, kalshi_api_url=address).addresses.kalshi_api_url == address
