@@ -16,6 +16,7 @@ from app.components import (
     cents,
     count,
     dollars,
+    empty,
     fill,
     joined,
     market_link,
@@ -149,6 +150,20 @@ def _reasons(choice: Choice, rank: str) -> list[tuple[pl.Expr, str]]:
         found.append((is_unknown, "with an unknown volume"))
         found.append((pl.col("volume_24h_usd") < choice.min_volume, f"under {dollars(choice.min_volume)} a day"))
     return found
+
+
+def nothing_html(selection: Selection, headline: str, advice: str) -> Html:
+    """What stands in place of the rows where there are none: that most were not watched, if that is why."""
+    unwatched = sum(selection.hidden.get(VERDICTS[verdict], 0) for verdict in ("insufficient_coverage", "gap_in_slice"))
+    if 2 * unwatched > selection.markets:
+        return empty("Not watched long enough", UNWATCHED)
+    return empty(headline, advice)
+
+
+UNWATCHED: Final = (
+    "A move needs a short stretch without a gap at both ends of the window, and the newest one is not there yet: "
+    "15 seconds of it for 5m, a minute for 1h, five minutes for 24h. It fills by itself while the feeds are live."
+)
 
 
 def hidden_html(selection: Selection) -> Html:

@@ -45,7 +45,9 @@ export function render({model}) {
   }
   if (!/(^|; )theme=/.test(document.cookie)) {
     const dark = window.matchMedia("(prefers-color-scheme: dark)").matches
-    if (dark !== model.dark) { model.dark = dark } else { remember() }
+    document.cookie = `theme=${dark ? "dark" : "light"}; path=/; max-age=31536000; SameSite=Strict`
+    // The server makes the page in the theme that the cookie names; without cookies the light one stays.
+    if (dark !== model.dark && document.cookie.includes("theme=dark")) { window.location.reload() }
   }
   model.on("dark", remember)
   model.on("query", () => {

@@ -97,11 +97,17 @@ class MarketChart:
         for body in self._bodies:
             body.glyph.width = self._step * 0.72
         self.bars.data, self.history.data = candles(bars, interval), backfilled(history)
-        self.gaps.data = unseen(gaps, now)
+        self.mark(gaps, now)
         ends = [source.data["x"][-1] for source in (self.bars, self.history) if len(source.data["x"])]
         end = max(ends, default=now.timestamp() * 1000) + 2 * self._step
         self._x.update(start=end - SHOWN[interval] * self._step, end=end)
         self._fit()
+
+    def mark(self, gaps: pl.DataFrame, now: datetime) -> None:
+        """Shade what was not seen."""
+        found = unseen(gaps, now)
+        if found != self.gaps.data:
+            self.gaps.data = found
 
     def follow(self, bars: pl.DataFrame, interval: str) -> None:
         """Bring the chart up to `bars`, which go on from those that it shows."""

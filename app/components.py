@@ -111,8 +111,10 @@ def short(value: float | None) -> str:
 
 
 def dollars(value: float | None) -> str:
-    """An amount: $950, $12.3k, $4.6M."""
-    return DASH if value is None else f"${short(value)}"
+    """An amount: $0.08, $950, $12.3k, $4.6M."""
+    if value is None:
+        return DASH
+    return f"${value:.2f}" if 0 < value < 10 else f"${short(value)}"
 
 
 def share(value: float | None) -> str:

@@ -43,8 +43,7 @@ def load(lake: Lake, snapshot: Snapshot, market: int | str, interval: str) -> De
     minutes = lake.bars(key, "1m", now - timedelta(hours=2)).select(*BARS.columns)
     trades = lake.trades(key, limit=TAPE)
     state = lake.latest(key, None if snapshot.latest is None else max(snapshot.latest, now))
-    gaps = lake.gaps(start, venue=row["venue"], limit=500)
-    own = gaps.filter((pl.col("market_key") == key) | pl.col("market_key").is_null()).select("start_time", "end_time")
+    own = lake.gaps(start, market=key).select("start_time", "end_time")
     found = Detail(
         row, state.row(0, named=True) if state.height else None, known, minutes, _history(lake, key, start, known),
         trades, own, interval,
@@ -88,9 +87,11 @@ def follow(detail: Detail, snapshot: Snapshot) -> Detail:
     fresh = _fresh(bars(prices, trades.lazy(), "1m").collect().select(*BARS.columns), snapshot)
     minutes = _over(detail.minutes, fresh)
     last = prices.last().collect()
+    unseen = pl.concat([detail.gaps, gaps.select("start_time", "end_time")])
+    unseen = unseen.sort("end_time", nulls_last=False).unique("start_time", keep="last").sort("start_time")
     return Detail(
         detail.market, _state(detail.state, quotes, last), tail(detail.bars, minutes, detail.interval), minutes,
-        detail.history, _tape(detail.trades, trades), detail.gaps, detail.interval,
+        detail.history, _tape(detail.trades, trades), unseen, detail.interval,
     )  # fmt: skip
 
 

@@ -21,14 +21,20 @@ LIVE: Final = timedelta(seconds=150)
 
 OFFLINE: Final = timedelta(minutes=6)
 
+LOOKED_UP: Final = ("-catalog", "-history")
+"""How connections are called that ask for what is listed and what was, and follow nothing."""
 
-def state(told: datetime, now: datetime, open_gaps: int, *, is_live: bool = True) -> str:
-    """LIVE, QUIET, GAP or OFFLINE by the age of what a connection told; RECORDED where time stands still."""
+
+def state(told: datetime, now: datetime, open_gaps: int, subscribed: int = 0, *, is_live: bool = True) -> str:
+    """LIVE, QUIET or OFFLINE by the age of what a connection told; GAP if a tenth of its markets is not seen.
+
+    RECORDED where time stands still.
+    """
     if not is_live:
         return "RECORDED"
     if now - told > OFFLINE:
         return "OFFLINE"
-    if open_gaps:
+    if 10 * open_gaps > subscribed:
         return "GAP"
     return "LIVE" if now - told <= LIVE else "QUIET"
 
@@ -53,13 +59,20 @@ def table_html(snapshot: Snapshot) -> Html:
     return joined([title, table])
 
 
+def _word(row: dict[str, Any], snapshot: Snapshot) -> str:
+    """The state of a connection; one that only looks things up now and then is neither live nor offline."""
+    if row["connection"].endswith(LOOKED_UP):
+        return "AT TIMES"
+    return state(row["minute"], snapshot.now, row["open_gaps"], row["subscribed"] or 0, is_live=snapshot.is_live)
+
+
 def _row_html(row: dict[str, Any], snapshot: Snapshot) -> Html:
-    word = state(row["minute"], snapshot.now, row["open_gaps"], is_live=snapshot.is_live)
+    word = _word(row, snapshot)
     return fill(
         '<tr><td><span class="dot s-{}">{}</span></td><td>{}<small>{}</small></td><td class="r">{}{}</td>'
         '<td class="r wide">{} / {}</td><td class="r wide">{}</td><td class="r wide">{} / {}</td>'
         '<td class="r">{}</td><td class="r wide">{}</td></tr>',
-        word.lower(),
+        word.lower().replace(" ", "-"),
         word,
         venue(row["venue"]),
         row["connection"],

@@ -132,7 +132,8 @@ def obstacle(snapshot: Snapshot) -> Html | None:
         return loading()
     if snapshot.latest is None and not snapshot.boards:
         return empty(
-            "Collecting: first movers in about a minute", "The lake is there; its first rows are on their way."
+            "Collecting: first movers in about a minute",
+            "The lake is there; its first rows are on their way. If this stays, data/logs/collect.log says why.",
         )
     return None
 

@@ -18,6 +18,7 @@ from flows import orchestrator
 from flows.collector.service import CollectReport, collect
 from flows.jobs.minutes import line
 from lake.errors import SettingError
+from lake.lock import only_one
 from lake.settings import Settings
 from lake.store import Store
 from lake.vocab import Mode
@@ -33,7 +34,7 @@ def main(settings: Settings, *, work: Collect = collect) -> int:
     if settings.collector_mode is Mode.REPLAY:
         raise SettingError("COLLECTOR_MODE=replay: is not collected; use `movers replay PATH`, or set another mode")
     store = Store.create(settings.lake_root, settings.collector_mode)
-    with Companion(settings) as companion:
+    with only_one(store.root, f"collector-{settings.collector_name}"), Companion(settings) as companion:
         report = asyncio.run(_until_stopped(settings, store, work))
         companion.outcome = (
             f"{report.counts.messages:,} messages, {report.rows:,} rows in {report.segments:,} segments, "

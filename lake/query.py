@@ -410,11 +410,12 @@ class Lake:
         end: Instant | None = None,
         venue: str | None = None,
         limit: int | None = None,
+        market: int | str | None = None,
     ) -> pl.DataFrame:
         """What was not seen in [start, end), the newest first: `schema.GAPS`, venue, title.
 
-        Each gap once. Without end_time it lasts until the market's next quote; without market_key, and so without a
-        title, it is the whole venue's.
+        Of `market`, if it is given: its own gaps and those of its whole venue. Each gap once. Without end_time it lasts
+        until the market's next quote; without market_key, and so without a title, it is the whole venue's.
         """
         first, last = require_range(start, end)
         where = _where(venue=venue)
@@ -422,7 +423,12 @@ class Lake:
             where.append((pl.col("end_time") > moment(first)).fill_null(True))
         if last is not None:
             where.append(pl.col("start_time") < moment(last))
-        rows = distinct_gaps(self.store.scan(GAPS)).filter(*where)
+        gaps = self.store.scan(GAPS)
+        if market is not None:
+            row = self.market(market)
+            where.append(pl.col("venue") == row["venue"].item())
+            gaps = gaps.filter((pl.col("market_key") == row["market_key"].item()) | pl.col("market_key").is_null())
+        rows = distinct_gaps(gaps).filter(*where)
         order = ["start_time", "venue", "connection", "market_key", "reason"]
         found = _cut(rows.sort(order, descending=[True, *[False] * 4], nulls_last=False), limit)
         return reading.told(self.store, found).select(*GAPS.columns, "venue", "title").collect()

@@ -10,7 +10,7 @@ from panel_material_ui.template.base import Page
 
 from app import health
 from app.address import asked, parts
-from app.board import Choice, as_of_html, chosen, hidden_html, select, table_html
+from app.board import Choice, as_of_html, chosen, hidden_html, nothing_html, select, table_html
 from app.components import NOTHING, Html, age, count, empty, fill, heading, joined, pane, short, show
 from app.feed import Feed, Snapshot, once
 from app.shell import Shell, obstacle
@@ -95,7 +95,7 @@ def movers_html(snapshot: Snapshot, choice: Choice) -> Html:
         return empty("Collecting: first movers in about a minute", "A board is published every minute.")
     more = fill('<p class="pages"><a href="movers{}">All movers of {} →</a></p>', choice.query, choice.window)
     if selection.rows.is_empty():
-        return joined([empty("Nothing above the floor", FLOOR), hidden_html(selection), more])
+        return joined([nothing_html(selection, "Nothing above the floor", FLOOR), hidden_html(selection), more])
     return joined([table_html(selection.rows.head(ROWS)), hidden_html(selection), more])
 
 

@@ -81,6 +81,7 @@ class Market:
         else:
             self.detail = follow(self.detail, snapshot)
             self._chart.follow(self.detail.bars, self.interval)
+            self._chart.mark(self.detail.gaps, snapshot.now)
             self._show_detail(snapshot)
 
     def _load(self, snapshot: Snapshot) -> None:

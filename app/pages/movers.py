@@ -10,7 +10,7 @@ import panel_material_ui as pmui
 from panel_material_ui.template.base import Page
 
 from app.address import asked, parts
-from app.board import PAGE_ROWS, Choice, Selection, as_of_html, chosen, hidden_html, select, table_html
+from app.board import PAGE_ROWS, Choice, Selection, as_of_html, chosen, hidden_html, nothing_html, select, table_html
 from app.components import NOTHING, Html, count, dollars, empty, fill, joined, pane, show
 from app.feed import Feed, Snapshot, once
 from app.shell import Shell, obstacle
@@ -154,7 +154,7 @@ def content_html(snapshot: Snapshot, choice: Choice) -> Html:
     if selection.as_of is None:
         return empty("Collecting: first movers in about a minute", "A board is published every minute.")
     if selection.rows.is_empty():
-        return joined([empty("No market fits", ADVICE), hidden_html(selection)])
+        return joined([nothing_html(selection, "No market fits", ADVICE), hidden_html(selection)])
     first = min((choice.page - 1) * PAGE_ROWS, (selection.rows.height - 1) // PAGE_ROWS * PAGE_ROWS)
     rows = selection.rows.slice(first, PAGE_ROWS)
     return joined([table_html(rows, choice.score), _pages_html(selection, choice, first), hidden_html(selection), KEY])

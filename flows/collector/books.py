@@ -137,6 +137,13 @@ class Books:
         """The market's book, if it has one."""
         return self._books.get(market)
 
+    def drop(self, market: int) -> None:
+        """Forget the market: no loss of a connection is one of this book."""
+        self._books.pop(market, None)
+        self._crossed.pop(market, None)
+        for heard in self.markets_of.values():
+            heard.discard(market)
+
     def is_streaming(self, market: int) -> bool:
         """Whether what is known of this market came by a stream last."""
         book = self._books.get(market)

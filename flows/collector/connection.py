@@ -48,10 +48,10 @@ class Speaker(Protocol):
         """Say what is wanted on a connection that was just opened."""
 
     def is_data(self, payload: bytes) -> bool:
-        """Whether a frame is more than a heartbeat or an acknowledgement."""
+        """Whether a frame tells of a market: no heartbeat, no acknowledgement, no refusal."""
 
-    def heard(self, payload: bytes) -> None:
-        """Note what an acknowledgement says."""
+    def heard(self, payload: bytes) -> list[str]:
+        """Note what a frame without data says; what is to be sent upon it."""
 
 
 class NotYet(Exception):
@@ -190,7 +190,8 @@ class Connection:
                 if not self.is_good:
                     self._turn_good()
             else:
-                self.speaker.heard(payload)
+                for text in self.speaker.heard(payload):
+                    await self.send(text)
             if intake.is_full:
                 await intake.room()
 

@@ -15,6 +15,10 @@ from lake.vocab import Gap, Venue
 
 _RECEIVED: Final = (QUOTES, TRADES, VENUE_STATS)
 
+_IS_ENDED: Final = pl.col("reason") == Gap.FEED_ENDED.value
+_IS_END: Final = _IS_ENDED & pl.col("market_key").is_not_null()  # a market's, written when a life is stopped
+_IS_ABSENCE: Final = _IS_ENDED & pl.col("market_key").is_null()  # the venue's, written when a life starts
+
 
 def next_epoch(store: Store, collector: str) -> int:
     """One more than that collector's largest in the lake, files of a segment that broke off included."""
@@ -47,11 +51,11 @@ def last_word(store: Store, collector: str, venue: Venue) -> int | None:
     if not spans:
         return None
     epoch = [span for span in spans if span.epoch == spans[-1].epoch]
-    ended = _of(store, GAPS, venue, {epoch[-1].name})
-    if not ended.filter(pl.col("reason") == Gap.FEED_ENDED.value).collect().is_empty():
+    if not _of(store, GAPS, venue, {epoch[-1].name}).filter(_IS_END).collect().is_empty():
         return None
     names = {span.name for span in epoch}
     latest = [_of(store, table, venue, names).select(pl.col("received_time").max()).collect() for table in _RECEIVED]
+    latest.append(_of(store, GAPS, venue, names).filter(_IS_ABSENCE).select(pl.col("end_time").max()).collect())
     known = [frame.item() for frame in latest if frame.item() is not None]
     return to_us(max(known)) if known else None
 

@@ -161,11 +161,11 @@ def retry_after(text: str | None, clock: Clock) -> float | None:
         return min(float(text), LONGEST_WAIT)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+        until = until if until.tzinfo else until.replace(tzinfo=UTC)
+        wait = (until - datetime.fromtimestamp(clock.wall() / SECOND_US, UTC)).total_seconds()
+    except (ValueError, OverflowError):
         return None
-    until = until if until.tzinfo else until.replace(tzinfo=UTC)
-    now = datetime.fromtimestamp(clock.wall() / SECOND_US, UTC)
-    return min(max((until - now).total_seconds(), 0.0), LONGEST_WAIT)
+    return min(max(wait, 0.0), LONGEST_WAIT)
 
 
 def is_loopback(url: str) -> bool:

@@ -1,6 +1,6 @@
 """Kalshi, live: one signed connection, four channels; polled over REST where there is no key, or a wrong one."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -8,7 +8,7 @@ import msgspec
 
 from flows.collector.batches import batched
 from flows.collector.connection import Connection, NotYet, Send
-from flows.collector.session import Common, Session
+from flows.collector.session import Common, Poll, Session
 from flows.collector.signing import Key
 from flows.collector.timing import Clock
 from flows.collector.universe import Listed
@@ -23,6 +23,8 @@ POLLED: Final = 100
 
 CHANNELS: Final = ("orderbook_delta", "trade", "ticker")
 LIFECYCLE: Final = "market_lifecycle_v2"
+
+_HEAD: Final = 400  # bytes in which a message says what it is
 
 
 class _Subscribed(msgspec.Struct, gc=False):
@@ -51,6 +53,7 @@ class TradeApi:
         self._key = key
         self._clock = clock
         self._commands = 0
+        self._late: dict[str, dict[int, Listed]] = {}  # channel to markets that wait for its id
 
     @property
     def markets(self) -> int:
@@ -66,17 +69,24 @@ class TradeApi:
 
     async def hello(self, send: Send) -> None:
         """Subscribe: a channel's first command makes its subscription, further ones add markets to it."""
-        self.sids, self._commands = {}, 0
+        self.sids, self._late, self._commands = {}, {}, 0
+        wanted = list(self.wanted.values())
         await send(self.command("subscribe", channels=[LIFECYCLE]))
-        for batch in batched(list(self.wanted.values()), BATCH):
+        for batch in batched(wanted, BATCH):
             await send(self._subscribe(batch))
 
-    async def add(self, send: Send, markets: Iterable[Listed]) -> None:
-        """Ask for more markets on the subscriptions there are."""
+    async def add(self, send: Send, markets: list[Listed]) -> None:
+        """Ask for more markets on the subscriptions there are; for the rest, when they are acknowledged."""
+        for channel in CHANNELS:
+            if channel not in self.sids:
+                self._late.setdefault(channel, {}).update((one.market, one) for one in markets)
         await self._update(send, "add_markets", markets)
 
-    async def drop(self, send: Send, markets: Iterable[Listed]) -> None:
+    async def drop(self, send: Send, markets: list[Listed]) -> None:
         """Ask no longer for these."""
+        for late in self._late.values():
+            for one in markets:
+                late.pop(one.market, None)
         await self._update(send, "delete_markets", markets)
 
     async def snapshots(self, send: Send, markets: Iterable[Listed]) -> None:
@@ -87,16 +97,21 @@ class TradeApi:
             await send(self.command("update_subscription", sids=[sid], action="get_snapshot", market_tickers=tickers))
 
     def is_data(self, payload: bytes) -> bool:
-        """Everything but an acknowledgement of a subscription."""
-        return len(self.sids) > len(CHANNELS) or b'"subscribed"' not in payload[:400]
+        """What tells of a market: no acknowledgement, and no refusal, which may name one too."""
+        return b'"market_ticker"' in payload and b'"error"' not in payload[:_HEAD]
 
-    def heard(self, payload: bytes) -> None:
-        """The id of a subscription."""
+    def heard(self, payload: bytes) -> list[str]:
+        """The id of a subscription; it is asked for the markets that were added before it had one."""
         try:
             reply = _REPLY.decode(payload)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return  # the adapter makes a dead letter of it
-        self.sids[reply.msg.channel] = reply.msg.sid
+            return []  # it is another answer, or the adapter makes a dead letter of it
+        if reply.type != "subscribed":
+            return []
+        channel, sid = reply.msg.channel, reply.msg.sid
+        self.sids[channel] = sid
+        late = self._late.pop(channel, {})
+        return [self._updated(sid, "add_markets", batch) for batch in batched(late.values(), BATCH)]
 
     def command(self, cmd: str, **params: Any) -> str:
         """A command with the next id."""
@@ -110,13 +125,13 @@ class TradeApi:
 
     async def _update(self, send: Send, action: str, markets: Iterable[Listed]) -> None:
         for batch in batched(markets, BATCH):
-            tickers = [one.native_id for one in batch]
-            for channel in CHANNELS:
-                sid = self.sids.get(channel)
-                if sid is not None:
-                    flags = {"send_initial_snapshot": True, "skip_ticker_ack": True}
-                    said = {"sids": [sid], "action": action, "market_tickers": tickers, **flags}
-                    await send(self.command("update_subscription", **said))
+            for sid in [self.sids[channel] for channel in CHANNELS if channel in self.sids]:
+                await send(self._updated(sid, action, batch))
+
+    def _updated(self, sid: int, action: str, markets: Iterable[Listed]) -> str:
+        tickers = [one.native_id for one in markets]
+        flags = {"send_initial_snapshot": True, "skip_ticker_ack": True}
+        return self.command("update_subscription", sids=[sid], action=action, market_tickers=tickers, **flags)
 
 
 class KalshiSession(Session):
@@ -152,11 +167,11 @@ class KalshiSession(Session):
                 _api(connection).wanted.pop(one.market, None)
             await _api(connection).drop(connection.send, markets)
 
-    async def polls(self, markets: Iterable[Listed]) -> AsyncIterator[tuple[Wire, bytes]]:
+    def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
         """The markets themselves: best prices, sizes and figures."""
         for batch in batched((one.native_id for one in markets), POLLED):
             params = {"tickers": ",".join(batch), "limit": POLLED}
-            yield Wire.KALSHI_REST, await self._common.polling.get("/markets", params)
+            yield Wire.KALSHI_REST, self._common.polling.get("/markets", params)
 
     def down(self) -> Iterable[Listed]:
         """All, while the connection is down or there is none."""

@@ -7,7 +7,7 @@ Live, `tick` says what time it is where no frame does.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -47,6 +47,9 @@ SEGMENT_LEAST_US: Final = 10_000_000
 ANNOUNCE_US: Final = 5 * SECOND_US
 """A gap that has lasted so long is written before it ends, live."""
 
+POLLS_LOOK_US: Final = SECOND_US
+"""Between two looks, live, whether polls came when they were due."""
+
 MOST_KINDS: Final = 200
 MOST_LAGS: Final = 50_000  # a minute and connection
 
@@ -65,10 +68,11 @@ class Segment:
     rows: dict[tuple[Table, str], list[Row]] = field(default_factory=dict)
 
     def is_over(self, received: int, longest: int = SEGMENT_US, edge: int = HOUR_US) -> bool:
-        """Whether a frame received then belongs to the next segment: it is `longest` later, or past an edge of UTC."""
+        """Whether a frame of then belongs to the next segment: `longest` later, past an edge of UTC, or earlier."""
         age = received - self.first_received
         return (
-            age >= longest
+            age < 0
+            or age >= longest
             or received // edge > self.first_received // edge
             or (self.bytes >= SEGMENT_BYTES and age >= SEGMENT_LEAST_US)
         )
@@ -146,6 +150,7 @@ class Pipeline:
         self._venues: dict[int, str] = {}  # market to venue, for its gaps
         self._last_good: dict[str, int] = {}  # connection to the time of its last frame
         self._polled: dict[int, tuple[str, int]] = {}  # market to the poll that named it last
+        self._polls_checked = 0
         self._segment: Segment | None = None
         self.counts = Counts()
 
@@ -159,10 +164,11 @@ class Pipeline:
             minute.reconnects += 1
 
     def absent(self, venue: Venue, start: int, received: int, spare: Callable[[], int]) -> None:
-        """Nobody heard of the venue from `start` on: a gap of all its markets, each until its next quote."""
+        """Nobody heard of the venue from `start` until now: a gap of all markets, unknown until their next quotes."""
         self._require_segment(received, spare)
         assert self._segment is not None
-        row = (venue.value, None, start, None, received, Gap.FEED_ENDED.value, False, self._segment.last_seq)
+        start, reason = min(start, received), Gap.FEED_ENDED.value
+        row = (venue.value, None, start, received, received, reason, False, self._segment.last_seq)
         self._add(GAPS, venue.value, row, None)
 
     def closed(self, closed: Closed) -> None:
@@ -177,6 +183,7 @@ class Pipeline:
         Rows of which no frame is the cause have a segment of their own where none is open; `spare` gives its seq.
         """
         self._books.check_crossed(received)
+        self._check_polls(received)
         if self._books.lost:
             self._tell_lost()
         self._gaps.announce(received - ANNOUNCE_US, received)
@@ -189,6 +196,13 @@ class Pipeline:
             self._write_gaps(self._segment.last_seq, None)
             if self._segment.is_over(received, self._longest(received), self._edge):
                 self._close(self._segment)
+
+    def drop(self, markets: Iterable[int], received: int) -> None:
+        """These are followed no longer: their books are forgotten, and nothing of them is missed from now on."""
+        for market in markets:
+            self._gaps.close(market, received, received)
+            self._books.drop(market)
+            self._polled.pop(market, None)
 
     def feed(self, frame: Frame) -> None:
         """Take the next frame."""
@@ -322,6 +336,18 @@ class Pipeline:
         self._polled[book.market] = (frame.connection, frame.received)
         if every is not None and before is not None and frame.received - before[1] > 2 * every:
             self._books.lose(book, before[1] + every, Gap.POLL_MISSED)
+
+    def _check_polls(self, received: int) -> None:
+        """Markets whose polls have not come when they were due are unknown, before the next one tells so."""
+        if 0 <= received - self._polls_checked < POLLS_LOOK_US:
+            return
+        self._polls_checked = received
+        for market, (connection, polled) in self._polled.items():
+            every, book = self._poll_every.get(connection), self._books.get(market)
+            if every is None or book is None or book.written is None or book.source != Source.REST.value:
+                continue
+            if received - polled > 2 * every:
+                self._books.lose(book, polled + every, Gap.POLL_MISSED)
 
     def _named(self, action: MarketUpdate) -> dict[str, Any]:
         """A market without a title is called by its native id."""

@@ -4,14 +4,14 @@ The channel goes silent without an error above some five hundred tokens, so a sh
 are dealt to shards by volume in turn: each has busy ones, so that its silence means something.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
 
 from flows.collector.batches import batched
 from flows.collector.connection import Connection, Send
-from flows.collector.session import Common, Session
+from flows.collector.session import Common, Poll, Session
 from flows.collector.universe import Listed
 from flows.venues.base import Wire
 from lake.vocab import Gap, Venue
@@ -27,7 +27,7 @@ CLOB_RATE: Final = 8.0
 """Requests a second for books and histories, of 50 and 100 that are allowed."""
 
 _SHARD: Final = SHARD_TOKENS // 2
-_PONG: Final = b"PONG"
+_NOTHING: Final = b"[]"
 
 
 class MarketChannel:
@@ -62,11 +62,12 @@ class MarketChannel:
             await send(_text(operation="subscribe", assets_ids=chunk, custom_feature_enabled=True))
 
     def is_data(self, payload: bytes) -> bool:
-        """Everything but the answer to our heartbeat."""
-        return payload != _PONG
+        """What tells of a market: no answer to our heartbeat, no word of refusal, no empty list."""
+        return payload.startswith((b"{", b"[")) and payload != _NOTHING
 
-    def heard(self, payload: bytes) -> None:
+    def heard(self, payload: bytes) -> list[str]:
         """Nothing is acknowledged here."""
+        return []
 
 
 class PolymarketSession(Session):
@@ -110,11 +111,11 @@ class PolymarketSession(Session):
                 if _channel(shard).wanted.pop(one.market, None) is not None:
                     await shard.send(_text(operation="unsubscribe", assets_ids=one.tokens))
 
-    async def polls(self, markets: Iterable[Listed]) -> AsyncIterator[tuple[Wire, bytes]]:
+    def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
         """Books of the first outcomes."""
         for batch in batched((one.tokens[0] for one in markets), BOOKS):
             body = msgspec.json.encode([{"token_id": token} for token in batch])
-            yield Wire.CLOB_BOOKS, await self._common.polling.post("/books", body)
+            yield Wire.CLOB_BOOKS, self._common.polling.post("/books", body)
 
     def down(self) -> Iterable[Listed]:
         """Those of shards that are down, or all where no socket is used."""

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from flows.collector.connection import is_worth_a_word
-from flows.collector.pipeline import Segment
+from flows.collector.pipeline import Row, Segment
 from flows.collector.timing import Timing
 from lake.clock import day_of
 from lake.errors import LakeError, PublishConflict
@@ -19,6 +19,9 @@ from lake.store import Store
 
 MOST_ROWS: Final = 500_000
 """Rows waiting to be published; above it nothing more is taken in."""
+
+STEP: Final = 10_000
+"""Rows that become a frame at once."""
 
 Frames = dict[tuple[Table, str], pl.DataFrame]
 """Rows of a segment by table and venue."""
@@ -30,7 +33,15 @@ def publish(store: Store, segment: Segment, collector: str, digest: str | None =
 
 
 def _frames(segment: Segment) -> Frames:
-    return {key: key[0].frame(rows) for key, rows in segment.rows.items()}
+    return {key: _frame(key[0], rows) for key, rows in segment.rows.items()}
+
+
+def _frame(table: Table, rows: list[Row]) -> pl.DataFrame:
+    """In steps: while a column is made, which one call does, nobody else has a turn."""
+    if len(rows) <= STEP:
+        return table.frame(rows)
+    frames = [table.frame(rows[first : first + STEP]) for first in range(0, len(rows), STEP)]
+    return pl.concat(frames).sort(*table.order, maintain_order=True)
 
 
 def _write(store: Store, segment: Segment, frames: Frames, collector: str, digest: str | None = None) -> int:

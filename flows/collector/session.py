@@ -5,13 +5,13 @@ What differs between venues is in their own modules: how to subscribe, how to po
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from flows.collector import catalog
 from flows.collector.connection import Connection, Link, is_worth_a_word
-from flows.collector.http import Http, VenueError
+from flows.collector.http import Http, Unreachable, VenueError
 from flows.collector.pipeline import Pipeline
 from flows.collector.timing import MINUTE
 from flows.collector.universe import Listed, Rule, entry, listed
@@ -19,6 +19,9 @@ from flows.venues.base import Wire
 from lake.vocab import Gap, MarketStatus, Venue
 
 HOUSEKEEPING: Final = 0.5  # seconds between two looks at what is to be added or dropped
+
+Poll = tuple[Wire, Awaitable[bytes]]
+"""A request and what its answer is. Awaiting it raises `VenueError`."""
 
 
 def catalog_name(venue: Venue) -> str:
@@ -55,7 +58,8 @@ class Session(ABC):
         self._link = common.link
         self._pipeline = common.pipeline
         self._rule = common.rule
-        self._newcomers = 0
+        self._chosen = 0  # how many were followed at the start
+        self._failed_polls = 0  # rounds in a row in which an answer failed
         self._arriving: dict[int, None] = {}
         self._leaving: dict[int, float] = {}  # market to when it is dropped
         self._tasks: asyncio.TaskGroup | None = None
@@ -67,10 +71,11 @@ class Session(ABC):
 
     async def run(self) -> None:
         """Follow the venue until cancelled."""
-        await self._load_catalogue()
-        named = [(market, self._pipeline.markets.get(market) or {}) for market in self._pipeline.described]
-        found = listed(named, self._pipeline.stats, self.venue)
+        self._leaving.clear()
+        self._arriving.clear()
+        found = await self._load_catalogue()
         chosen = self._rule.choose(found, self.venue)
+        self._chosen = len(chosen)
         self.followed = {one.market: one for one in chosen}
         self.connections = self.connect(chosen)
         self._note_subscribed()
@@ -82,22 +87,33 @@ class Session(ABC):
             self._tasks.create_task(self._poll())
             self._tasks.create_task(self._keep_house())
 
-    async def _load_catalogue(self) -> None:
-        """Read every page; a venue that does not answer is asked for ever."""
+    async def _load_catalogue(self) -> list[Listed]:
+        """The open markets, of every page; a venue that does not answer is asked for ever.
+
+        An answer that asking again will not change ends the catalogue, if it told of any market before.
+        """
         failures = 0
         while True:
             try:
                 async for wire, page in catalog.pages(self._common.listing, self.venue):
                     await self._link.intake.room()
                     self._link.intake.frame(catalog_name(self.venue), wire, page)
-                await self._link.intake.consumed()
-                return
+                return await self._described()
             except VenueError as exc:
+                if not isinstance(exc, Unreachable) and (found := await self._described()):
+                    self._say(f"catalogue: {exc}; it is not whole, {len(found):,} open markets came in")
+                    return found
                 failures += 1
                 wait = self._link.timing.delay(failures, self._link.rng)
                 if is_worth_a_word(failures):
                     self._say(f"catalogue: {exc}; again in {wait:.1f} s")
                 await asyncio.sleep(wait)
+
+    async def _described(self) -> list[Listed]:
+        """The open markets that the catalogue has told of so far."""
+        await self._link.intake.consumed()
+        named = [(market, self._pipeline.markets.get(market) or {}) for market in self._pipeline.described]
+        return listed(named, self._pipeline.stats, self.venue)
 
     # --- what a venue does in its own way --------------------------------------------------------
 
@@ -114,8 +130,8 @@ class Session(ABC):
         """Ask no longer for these."""
 
     @abstractmethod
-    def polls(self, markets: Iterable[Listed]) -> AsyncIterator[tuple[Wire, bytes]]:
-        """Answers that tell the tops of `markets`. Raises `VenueError`."""
+    def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
+        """Requests whose answers tell the tops of `markets`: each is sent when it is awaited."""
 
     @abstractmethod
     def down(self) -> Iterable[Listed]:
@@ -141,11 +157,13 @@ class Session(ABC):
         while True:
             await asyncio.sleep(HOUSEKEEPING)
             now = self._link.clock.monotonic()
-            over = [self.followed.pop(market) for market, due in self._leaving.items() if due <= now]
-            for one in over:
-                del self._leaving[one.market]
+            due = [market for market, at in self._leaving.items() if at <= now]
+            over = [one for market in due if (one := self.followed.pop(market, None)) is not None]
+            for market in due:
+                del self._leaving[market]
             if over:
                 await self.drop(over)
+                self._pipeline.drop([one.market for one in over], self._link.clock.wall())
             new = self._arrived()
             if new:
                 self.followed |= {one.market: one for one in new}
@@ -154,16 +172,16 @@ class Session(ABC):
                 self._note_subscribed()
 
     def _arrived(self) -> list[Listed]:
-        """New markets to follow: as many as the rule lets in beside the chosen ones."""
+        """New markets to follow: as many as the rule lets in beside the chosen ones, or in place of those that left."""
         waiting, self._arriving = self._arriving, {}
-        found = []
+        most = self._rule.most(self._chosen)
+        found: list[Listed] = []
         for market in waiting:
             one = entry(market, self._pipeline.markets.get(market) or {}, self._pipeline.stats.get(market), self.venue)
             if one is None or market in self.followed:
                 continue
-            is_full = self._rule.newcomers is not None and self._newcomers >= self._rule.newcomers
+            is_full = most is not None and len(self.followed) + len(found) >= most
             if not is_full or self._rule.is_watched(one, self.venue):
-                self._newcomers += 1
                 found.append(one)
         return found
 
@@ -180,12 +198,19 @@ class Session(ABC):
             await asyncio.sleep(max(timing.poll_every - (clock.monotonic() - began), timing.poll_every / 10))
 
     async def _poll_once(self, markets: list[Listed]) -> None:
-        try:
-            async for wire, answer in self.polls(markets):
-                await self._link.intake.room()
-                self._link.intake.frame(poll_name(self.venue), wire, answer)
-        except VenueError as exc:
-            self._say(f"poll: {exc}")
+        """A round; an answer that fails is no reason not to ask for the rest."""
+        error: VenueError | None = None
+        for wire, answer in self.polls(markets):
+            try:
+                payload = await answer
+            except VenueError as exc:
+                error = error or exc
+                continue
+            await self._link.intake.room()
+            self._link.intake.frame(poll_name(self.venue), wire, payload)
+        self._failed_polls = 0 if error is None else self._failed_polls + 1
+        if error is not None and is_worth_a_word(self._failed_polls):
+            self._say(f"poll: {error}")
 
     # --- words -----------------------------------------------------------------------------------
 

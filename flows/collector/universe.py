@@ -33,10 +33,9 @@ class Rule:
     top: int | None
     watched: frozenset[str]
 
-    @property
-    def newcomers(self) -> int | None:
-        """How many may be added as they are listed; None = any number."""
-        return None if self.top is None else max(1, self.top // NEWCOMERS)
+    def most(self, chosen: int) -> int | None:
+        """How many may be followed, where `chosen` are at the start, with those that are listed later; None = any."""
+        return None if self.top is None else max(self.top, chosen) + max(1, self.top // NEWCOMERS)
 
     def choose(self, found: Iterable[Listed], venue: Venue) -> list[Listed]:
         """Those to follow, the most traded first."""

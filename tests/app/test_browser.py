@@ -231,6 +231,19 @@ def test_theme_holds(open_page):
     assert page.page.evaluate(ground) != before[0]
 
 
+def test_theme_of_the_system(browser, server):
+    """Who has a dark system sees dark pages from the first one on."""
+    context = browser.new_context(color_scheme="dark")
+    page = Watched(context, server)
+    page.page.goto(server)
+    for path, see in (("/", "Aldergate"), ("/movers", "1–2 of 2")):
+        page.page.wait_for_function("document.cookie.includes('theme=dark')")
+        page.page.wait_for_function("getComputedStyle(document.body).backgroundColor == 'rgb(14, 17, 24)'")
+        page.go(path, see)
+    assert page.errors == []
+    context.close()
+
+
 def test_search_on_the_server(open_page):
     """What is typed finds markets by title, and leads to them."""
     page = open_page().go("/market", "Search for a market")

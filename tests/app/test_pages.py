@@ -116,6 +116,16 @@ def test_quiet_hour(world):
     assert "1 of 1 markets hidden: 1 moved too little." in found
 
 
+def test_board_that_was_not_watched(world):
+    """After an outage the hour was not quiet: nobody looked, and that is what the page says."""
+    world.usual()
+    world.board(move(rank=None) | {"verdict": "gap_in_slice"})
+    for page in (Home, Movers):
+        found = text(page(feed_of(world), ""))
+        assert "Not watched long enough" in found and "quiet hour" not in found
+        assert "1 of 1 markets hidden: 1 a gap where it matters." in found
+
+
 def test_movers_by_address(world):
     """A deep link shows what it says, in widgets and rows."""
     page = Movers(feed_of(world.usual()), "?direction=down&min_volume=1000&window=15m")
@@ -229,7 +239,8 @@ def test_states_of_a_feed(world):
     now = world.now
     ages = [timedelta(seconds=90), timedelta(minutes=4), timedelta(minutes=10)]
     assert [health.state(now - age, now, 0) for age in ages] == ["LIVE", "QUIET", "OFFLINE"]
-    assert [health.state(now - age, now, 2) for age in ages] == ["GAP", "GAP", "OFFLINE"]
+    assert [health.state(now - age, now, 21, 200) for age in ages] == ["GAP", "GAP", "OFFLINE"]
+    assert health.state(now, now, 20, 200) == "LIVE"
     assert health.state(now, now, 0, is_live=False) == "RECORDED"
 
 

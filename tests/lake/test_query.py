@@ -510,6 +510,7 @@ def test_gaps_that_touch_a_stretch(catalogue):
     ]
     assert catalogue.gaps(instant("09:30"), instant("10:00"))["start_time"].to_list() == [instant("09:45")]
     assert catalogue.gaps(venue="kalshi", limit=1)["start_time"].to_list() == [instant("09:45")]
+    assert catalogue.gaps(market=KEYS[A])["start_time"].to_list() == [instant("09:45"), instant("09:00")]
 
 
 def test_dead_letters_keep_their_bytes(lake):

@@ -6,11 +6,11 @@ import pytest
 
 from flows.collector.former import last_word, next_epoch, remember
 from flows.collector.sealing import publish
-from flows.venues.base import Wire
+from flows.venues.base import Frame, Wire
 from lake.schema import GAPS, MARKETS, QUOTES, SEGMENTS
 from lake.store import Store
 from lake.vocab import Mode, Venue
-from tests.flows.feed import Feed, frame
+from tests.flows.feed import SECOND, START, Feed, frame
 
 
 @pytest.fixture
@@ -77,3 +77,21 @@ def test_published_twice_is_there_once(store):
     added = [publish(store, run.sealed[0], "main") for _ in range(2)]
     assert added[0] > 0 and added[1] == 0
     assert store.scan(QUOTES).collect().height == 1
+
+
+def life(store: Store, epoch: int, *, absent: int, at: float | None) -> None:
+    """A life that is killed: it starts with the gap of its absence, and may hear of a Kalshi book at `at`."""
+    run = Feed(Wire.KALSHI_SOCKET)
+    run.pipeline.absent(Venue.KALSHI, START + absent * SECOND, START + 100 * SECOND, lambda: epoch << 40)
+    if at is not None:
+        payload = frame("kalshi/snapshot")
+        run.pipeline.feed(Frame((epoch << 40) + 1, "c", START + round(at * SECOND), payload, run.wire))
+    run.pipeline.tick(START + 500 * SECOND, lambda: 0)
+    publish(store, run.sealed[0], "main")
+
+
+@pytest.mark.parametrize(("at", "last"), [(101, 101), (None, 100)])
+def test_life_that_broke_off_at_once(store, at, last):
+    """The gap with which a life starts is no word of its end: lives that are killed one after the other lose none."""
+    life(store, 8, absent=5, at=at)
+    assert last_word(store, "main", Venue.KALSHI) == START + last * SECOND

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import polars as pl
 import pytest
 
 from flows.venues.base import Closed, Wire
-from lake.derived.prices import distinct_gaps
-from lake.schema import GAPS, QUOTES
+from lake.derived.prices import distinct_gaps, reference
+from lake.schema import GAPS, QUOTES, TRADES
 from lake.vocab import Gap, Venue
 from tests.flows.feed import SECOND, START, TICKER, TICKER_2, Feed, kal, value
 from tests.flows.venues.test_kalshi import body
@@ -201,8 +202,50 @@ def test_short_gap_is_told_once():
 
 
 def test_absence_of_a_former_life():
-    """What nobody saw between two lives is a gap of the whole venue, each market's until its next quote."""
-    run = Feed(SOCKET)
+    """What nobody saw between two lives is a gap of the whole venue, and no price comes back before a quote."""
+    run = Feed(SOCKET).send(body("snapshot"), at=1)
     run.pipeline.absent(Venue.KALSHI, START + 5 * SECOND, START + 9 * SECOND, lambda: 7 << 40)
-    assert spans(run) == [("feed_ended", 5.0, None)]
+    assert spans(run) == [("feed_ended", 5.0, 9.0)]
     assert run.rows(GAPS)[0]["market_key"] is None
+    run.pipeline.closed(Closed("c", START + 9 * SECOND))
+    run.opened(at=19).send(body("snapshot"), at=20)
+    gaps = run.table(GAPS).filter(pl.col("market_key").is_null())
+    states = reference(run.table(QUOTES).lazy(), run.table(TRADES).lazy(), gaps.lazy()).collect()
+    assert [(row["event_time"].timestamp() - 1_790_000_000, row["price"] is None) for row in states.to_dicts()] == [
+        (1.0, False), (5.0, True), (20.0, False),
+    ]  # fmt: skip
+
+
+def test_absence_after_the_clock_was_set_back():
+    """A gap never starts after its end, whatever the former life's clock said."""
+    run = Feed(SOCKET)
+    run.pipeline.absent(Venue.KALSHI, START + 50 * SECOND, START + 9 * SECOND, lambda: 7 << 40)
+    assert spans(run) == [("feed_ended", 9.0, 9.0)]
+
+
+def test_dropped_market_has_no_gap():
+    """What is followed no longer is not missed: not at the next reconnect, not at the end."""
+    run = Feed(SOCKET).send(body("snapshot"), body("snapshot", seq=2, market_ticker=TICKER_2), at=10)
+    run.pipeline.drop([kal(TICKER)], run.now)
+    run.opened(at=20).finish()
+    assert {row["market_key"] for row in run.rows(GAPS)} == {kal(TICKER_2)}
+    assert len(run.pipeline._books) == 1
+
+
+def test_market_that_is_dropped_inside_a_gap():
+    """An open gap ends when its market is followed no longer."""
+    run = Feed(SOCKET).send(body("snapshot"), at=10)
+    run.pipeline.closed(Closed("c", run.now))
+    run.pipeline.tick(START + 20 * SECOND, lambda: 0)
+    run.pipeline.drop([kal(TICKER)], START + 30 * SECOND)
+    run.pipeline.tick(START + 31 * SECOND, lambda: 0)
+    assert spans(run.finish()) == [("disconnected", 10.0, None), ("disconnected", 10.0, 30.0)]
+
+
+def test_polls_that_do_not_come_are_a_gap_while_it_lasts():
+    """A poll outage is told by the clock, before the next poll; the row with its end has the same start."""
+    run = poll(Feed(REST, poll_every=EVERY), 0)
+    for second in range(200):
+        run.pipeline.tick(START + second * SECOND, lambda: 0)
+    assert spans(run) == [("poll_missed", 60.0, None)]
+    assert spans(poll(run, 300)) == [("poll_missed", 60.0, None), ("poll_missed", 60.0, 300.0)]

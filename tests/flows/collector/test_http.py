@@ -114,6 +114,7 @@ async def test_refusal_is_not_asked_again(status):
     ("text", "wait"),
     [
         ("3", 3.0), ("0", 0.0), ("99999", 120.0), (None, None), ("", None), ("soon", None), ("-1", None),
+        ("Mon, 01 Jan 2026 00:00:00 +9999999999999999", None), ("Fri, 31 Dec 9999 23:59:59 -2359", 120.0),
         ("Mon, 21 Sep 2026 14:13:30 GMT", 10.0), ("Mon, 21 Sep 2026 14:13:10 GMT", 0.0),
     ],
 )  # fmt: skip

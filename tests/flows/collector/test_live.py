@@ -21,7 +21,7 @@ from lake.errors import SettingError
 from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, SEGMENTS, VENUE_STATS, Table
 from lake.settings import load
 from lake.store import Store
-from lake.vocab import Mode
+from lake.vocab import Mode, Venue, market_id, market_key
 from tests.flows.collector.venues import Venues, condition, running, snapshot, ticker, tokens, until
 
 TIMING = Timing(
@@ -221,7 +221,7 @@ async def test_wrong_key(tmp_path):
 async def test_key_that_is_none(tmp_path, secret):
     """A secret that is no key is named, never shown, and polled around."""
     venues = Venues()
-    key = {"kalshi_api_key": "id-1", "kalshi_api_secret": secret}
+    key = {"kalshi_api_key": "id-1", "kalshi_api_secret": secret, "collector_mode": Mode.LIVE}
     async with running(venues), collecting(venues, tmp_path, backfill_hours=0, **key) as run:
         await until(lambda: run.has(QUOTES, 6))
     line = next(line for line in run.lines if "KALSHI_API_SECRET" in line)
@@ -301,6 +301,28 @@ async def test_kalshi_life(tmp_path):
     }
     assert sorted(said["sids"][0] for said in updates) == [1, 1, 2, 2, 3, 3]
     assert len({said["id"] for said in socket.asked}) == len(socket.asked)
+
+
+@pytest.mark.asyncio
+async def test_market_that_is_listed_before_kalshi_answers(tmp_path, monkeypatch):
+    """A market that was created while the venue had not acknowledged the subscriptions is asked for afterwards."""
+    venues = venues_with_key(tmp_path)
+    answer = venues._said_to_kalshi
+
+    async def slow(socket, text):
+        if "market_tickers" in text and len(socket.asked) == 1:
+            about = {"title": "New?", "event_ticker": "KXACME-27"}
+            created = {"market_ticker": ticker(9), "event_type": "created", "additional_metadata": about}
+            await socket.send({"type": "market_lifecycle_v2", "sid": 9, "seq": 1, "msg": created})
+            await asyncio.sleep(0.3)
+        await answer(socket, text)
+
+    monkeypatch.setattr(venues, "_said_to_kalshi", slow)
+    monkeypatch.setattr("flows.collector.session.HOUSEKEEPING", 0.02)
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6) and len(venues.sockets["kalshi"][0].asked) == 2 + 3)
+    asked = [said["params"] for said in venues.sockets["kalshi"][0].asked[2:]]
+    assert {(said["sids"][0], *said["market_tickers"]) for said in asked} == {(sid, ticker(9)) for sid in (1, 2, 3)}
 
 
 @pytest.mark.asyncio
@@ -424,7 +446,7 @@ async def test_killed_life_leaves_a_gap(tmp_path):
         async with collecting(venues, tmp_path, backfill_hours=0) as run:
             await until(lambda: run.has(QUOTES, 12))
     wide = run.rows(GAPS).filter(pl.col("market_key").is_null())
-    assert set(wide["venue"]) == {"polymarket", "kalshi"} and wide["end_time"].null_count() == 2
+    assert set(wide["venue"]) == {"polymarket", "kalshi"} and wide["end_time"].null_count() == 0
 
 
 @pytest.mark.asyncio
@@ -454,3 +476,75 @@ async def test_parser_that_fails(tmp_path, monkeypatch):
             await venues.sockets["polymarket"][0].send(message)
         await until(lambda: run.has(QUOTES, 7))
     assert run.report.skipped == 1 and run.said("a frame could not be processed and was skipped")
+
+
+@pytest.mark.asyncio
+async def test_subscription_that_is_refused(tmp_path, monkeypatch):
+    """Venues that accept and then refuse to serve are asked ever more slowly, and polled meanwhile."""
+    venues = venues_with_key(tmp_path)
+
+    async def refuse(socket, text):
+        is_kalshi = "cmd" in text
+        told = {"id": 1, "type": "error", "msg": {"code": 9, "market_ticker": ticker(0)}}
+        await socket.send(told if is_kalshi else "INVALID OPERATION")
+        await socket.ws.close()
+
+    monkeypatch.setattr(venues, "_said_to_kalshi", refuse)
+    monkeypatch.setattr(venues, "_said_to_polymarket", refuse)
+    timing = replace(TIMING, failures_before_polling=3, longest_delay=1)
+    async with running(venues), collecting(venues, tmp_path, timing, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6))
+    assert set(run.rows(QUOTES)["source"]) == {"rest"}
+    assert not run.said("connected again")
+
+
+@pytest.mark.asyncio
+async def test_market_that_is_over_has_no_gap_at_the_next_reconnect(tmp_path):
+    """A resolved market that was unsubscribed is not missed when its connection breaks."""
+    venues = venues_with_key(tmp_path)
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6))
+        socket = venues.sockets["polymarket"][0]
+        over = {"event_type": "market_resolved", "market": condition(1), "assets_ids": tokens(1)}
+        await socket.send(over | {"winning_asset_id": tokens(1)[0], "timestamp": "1790000000000"})
+        await until(lambda: len(socket.asked) == 2)
+        await asyncio.sleep(0.05)
+        socket.ws._req.transport.abort()
+        await until(lambda: run.rows(GAPS).filter(pl.col("reason") == "disconnected").height == 2)
+    names = {market_key(market_id(Venue.POLYMARKET, condition(number))) for number in (0, 2)}
+    assert set(run.rows(GAPS).filter(pl.col("venue") == "polymarket")["market_key"]) == names
+
+
+@pytest.mark.asyncio
+async def test_poll_that_is_refused_does_not_starve_the_rest(tmp_path, monkeypatch):
+    """Every batch is asked for, whatever became of those before it; the fault is not said every time."""
+    monkeypatch.setattr("flows.collector.polymarket_session.BOOKS", 1)
+    venues = Venues()
+    answer = venues._books
+
+    def refuse_one(request, asked):
+        if asked[0]["token_id"] == tokens(0)[0]:
+            raise web.HTTPBadRequest
+        return answer(request, asked)
+
+    monkeypatch.setattr(venues, "_books", refuse_one)
+    given = {"collector_mode": Mode.POLYMARKET, "polymarket_use_wss": False, "backfill_hours": 0}
+    async with running(venues), collecting(venues, tmp_path, **given) as run:
+        await until(lambda: run.has(QUOTES, 2) and venues.requests["/clob/books"] >= 9)
+    assert 1 <= sum("poll: " in line for line in run.lines) <= 2
+
+
+@pytest.mark.asyncio
+async def test_catalogue_with_a_page_that_fails(tmp_path):
+    """A page that is refused ends the catalogue: what came before it is followed, and that is said once."""
+    venues = venues_with_key(tmp_path)
+
+    def events(request):
+        if request.query.get("after_cursor") == "2":
+            return web.json_response({"error": "no"}, status=400)
+        return web.json_response(venues._events(request, None))
+
+    venues.answers["/gamma/events/keyset"] = events
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 5))
+    assert sum("it is not whole, 2 open markets came in" in line for line in run.lines) == 1

@@ -184,9 +184,9 @@ def test_feed_without_a_frame():
 
 
 def test_clock_that_steps_back():
-    """A received time before the segment's first one stays in that segment."""
-    assert not Segment(1, START, 1).is_over(START - 1)
-    assert len(starts(100, 50, 99)) == 1
+    """A received time before the segment's first one starts a segment: none stays open until the clock is back."""
+    assert Segment(1, START, 1).is_over(START - 1)
+    assert starts(100, 50, 99, 111) == [100, 50, 111]
 
 
 def test_trade_of_another_century_is_a_dead_letter():

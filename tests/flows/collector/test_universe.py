@@ -22,7 +22,8 @@ def test_most_traded():
     found = [one(1, 5), one(2, 50), one(3, 20), one(4), one(5)]
     rule = rule_of(load(collector_universe="top:2", collector_watch="M4,kalshi:M5,polymarket:M1"))
     assert [each.market for each in rule.choose(found, K)] == [2, 3, 4, 5]
-    assert rule.newcomers == 1
+    assert (rule.most(2), rule.most(4)) == (3, 5)
+    assert rule_of(load(collector_universe="all")).most(4) is None
 
 
 @pytest.mark.parametrize(
