@@ -208,6 +208,8 @@ class Pipeline:
         """Take the next frame."""
         segment = self._segment
         if segment is not None and segment.is_over(frame.received, self._longest(frame.received), self._edge):
+            for connection, minute in self._health.ended(frame.received):
+                self._write_minute(connection, minute)  # the account of a minute lies with its rows
             self._close(segment)
             segment = None
         if segment is None:

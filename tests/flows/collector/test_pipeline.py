@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flows.collector.pipeline import SEGMENT_BYTES, Pipeline, Segment
 from flows.venues.base import Closed, Frame, Outcome, Wire
-from lake.clock import HOUR_US
+from lake.clock import HOUR_US, MINUTE_US
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
 from lake.vocab import Venue
 from tests.flows.feed import SECOND, START, TICKER, Feed, frame, value
@@ -301,3 +301,16 @@ def test_subscribed_is_in_the_health():
     run.pipeline.subscribed["c"] = 7
     run.named("kalshi/ticker").named("kalshi/ticker", connection="d").finish()
     assert {row["connection"]: row["subscribed"] for row in run.rows(FEED_HEALTH)} == {"c": 7, "d": None}
+
+
+def test_a_minute_is_accounted_for_in_its_segment():
+    """A segment that ends at the minute's edge holds the account of that minute, without waiting for the next one."""
+    run = Feed(Wire.KALSHI_SOCKET)
+    run.pipeline._edge = MINUTE_US
+    edge = (START // MINUTE_US + 1) * MINUTE_US
+    for at in (edge - START - 2 * SECOND, edge - START - SECOND, edge - START + SECOND):
+        run.named("kalshi/ticker", at=at / SECOND)
+    (sealed,) = run.sealed
+    (health,) = (rows for (table, _), rows in sealed.rows.items() if table is FEED_HEALTH)
+    minute = dict(zip(FEED_HEALTH.columns, health[0], strict=True))
+    assert (len(health), minute["frames"], minute["minute"]) == (1, 2, edge - MINUTE_US)
