@@ -132,12 +132,13 @@ class Lake:
 
     @_answered
     def counts(self) -> Counts:
-        """How many rows and markets there are, and from when to when: by the lines of `segments`."""
-        totals = ledger.totals(self.store, (QUOTES, TRADES, GAPS, DEAD_LETTERS))
+        """How many rows and markets there are, and from when to when: by the lines of `segments`; each gap once."""
+        totals = ledger.totals(self.store, (QUOTES, TRADES, DEAD_LETTERS))
         rows: dict[str, int] = dict(totals.select("table", "rows").iter_rows())
         ends = totals.filter(pl.col("table").is_in([QUOTES.name, TRADES.name]))
         first, last = ends["first_received_time"].min(), ends["last_received_time"].max()
-        quotes, trades, gaps, letters = (rows.get(table.name, 0) for table in (QUOTES, TRADES, GAPS, DEAD_LETTERS))
+        quotes, trades, letters = (rows.get(table.name, 0) for table in (QUOTES, TRADES, DEAD_LETTERS))
+        gaps = distinct_gaps(ledger.remembered(self.store, GAPS)).select(pl.len()).collect().item()
         markets = reading.all_markets(self.store).select(pl.len()).collect().item()
         times = (time if isinstance(time, datetime) else None for time in (first, last))
         return Counts(markets, quotes, trades, gaps, letters, *times)
@@ -423,7 +424,7 @@ class Lake:
             where.append((pl.col("end_time") > moment(first)).fill_null(True))
         if last is not None:
             where.append(pl.col("start_time") < moment(last))
-        gaps = self.store.scan(GAPS)
+        gaps = ledger.remembered(self.store, GAPS)
         if market is not None:
             row = self.market(market)
             where.append(pl.col("venue") == row["venue"].item())

@@ -73,7 +73,7 @@ def figures_html(snapshot: Snapshot) -> Html:
         ("Markets", count(counts.markets), fill("known to the lake")),
         ("Quotes", short(counts.quotes), fill("counted {}", told)),
         ("Trades", short(counts.trades), fill("counted {}", told)),
-        ("Gaps", count(counts.gaps), fill("stretches that were not seen")),
+        ("Gaps", count(counts.gaps), fill("times that a market was not seen")),
         ("Unreadable", count(counts.dead_letters), fill("messages, kept as they came")),
         ("Newest data", age(snapshot.latest, snapshot.now, is_live=snapshot.is_live), fill("quote or trade")),
     )
