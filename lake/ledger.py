@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
+from lake import layout
 from lake.layout import Part, SeqRange
-from lake.schema import SEGMENTS, Table
+from lake.schema import GAPS, QUOTES, SEGMENTS, TABLES, TRADES, VENUE_STATS, Table
 from lake.store import Store
 
 
@@ -27,6 +28,9 @@ class _Known(NamedTuple):
 
 _KNOWN: Final[dict[tuple[Path, str], _Known]] = {}
 _LOCK: Final = Lock()
+
+_TIMED: Final = (QUOTES, TRADES, GAPS, VENUE_STATS)
+_RECEIVED: Final = "received_time"
 
 Ends = tuple[datetime, datetime]
 _ENDS: Final[dict[tuple[Path, str], tuple[object, int, dict[str, Ends]]]] = {}
@@ -46,10 +50,37 @@ def _known(store: Store, table: Table) -> _Known:
             known = _Known(frozenset(), table.empty().collect(), object())
         new = [part for part in parts if part not in known.parts]
         if new:
-            rows = pl.concat([known.rows, store.scan_parts(table, new).collect()])
+            added = store.scan_parts(table, new).collect()
+            rows = pl.concat([known.rows, _timed(store, added) if table is SEGMENTS else added])
             known = _Known(frozenset(parts), rows, known.birth)
         _KNOWN[place] = known
         return known
+
+
+def _timed(store: Store, lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines of `segments` with the times that an older program left out, read from the files that they tell of."""
+    numbered, found = lines.with_row_index("line"), list[pl.LazyFrame]()
+    bare = numbered.filter(pl.col("first_time").is_null(), pl.col("table").is_in([table.name for table in _TIMED]))
+    for line in bare.iter_rows(named=True):
+        table = TABLES[line["table"]]
+        name = SeqRange(line["collector"], line["epoch"], line["first_seq"], line["last_seq"]).name
+        part = layout.part(table, name, venue=line["venue"], date=line["partition_date"])
+        if store.path(part).exists():
+            found.append(
+                store.scan_parts(table, [part]).select(line=pl.lit(line["line"], pl.UInt32()), **_bounds(table))
+            )
+    if not found:
+        return lines
+    told = pl.concat(pl.collect_all(found), how="diagonal")
+    return numbered.update(told, on="line").drop("line")
+
+
+def _bounds(table: Table) -> dict[str, pl.Expr]:
+    """The times of a line of `segments`, of the rows of a file."""
+    assert table.time is not None
+    columns = {"time": table.time} | ({"received_time": _RECEIVED} if _RECEIVED in table.columns else {})
+    ends = {f"first_{name}": pl.col(column).min() for name, column in columns.items()}
+    return ends | {f"last_{name}": pl.col(column).max() for name, column in columns.items()}
 
 
 def totals(store: Store, tables: Collection[Table]) -> pl.DataFrame:

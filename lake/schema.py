@@ -406,7 +406,7 @@ BLOCKS = Table(
         "is_priced_before": _FLAG,  # what held when the block began
         "is_priced_after": _FLAG,  # what holds from its end to the market's next block
         "is_live_after": _FLAG,
-        "has_gap": _FLAG,  # begins in it or runs into it
+        "has_gap": _FLAG,  # begins in it or runs into it; of a venue's gap without an end only where it begins
         "last_quote_time": TIME,
         "reported_usd": _FLOAT,  # the venue's last word on its volume of 24 h, by received_time
         "reported_usd_time": TIME,

@@ -22,6 +22,7 @@ from lake.clock import to_us
 from lake.derived.bars import bars
 from lake.derived.blocks import BLOCK, block_start, blocks, folded
 from lake.derived.carry import Ticks, carry
+from lake.derived.movers import WideGap
 from lake.derived.prices import moment, reference
 from lake.schema import BARS, BLOCKS, CARRIES, GAPS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.store import Store
@@ -33,12 +34,14 @@ HOUR: Final = timedelta(hours=1)
 Keys = frozenset[int] | None
 """Markets; None = all of them."""
 
-_NEEDED: Final[Mapping[Table, tuple[str, ...]]] = {
+NEEDED: Final[Mapping[Table, tuple[str, ...]]] = {
     QUOTES: ("market_key", "event_time", "seq", "bid", "ask"),
     TRADES: ("market_key", "event_time", "seq", "trade_id", "price", "size", "taker_side", "is_block_trade"),
     GAPS: ("market_key", "start_time", "end_time", "seq", "connection", "reason"),
     VENUE_STATS: ("market_key", "received_time", "seq", "volume_24h_usd", "volume_24h_contracts"),
 }
+"""What a restatement reads, and of it which columns. Whoever has rows of these is a venue."""
+
 _KINDS: Final = ("quote", "trade", "gap")
 _EDGE: Final = "edge"
 
@@ -49,7 +52,7 @@ class Source:
     def __init__(self, store: Store, venue: str) -> None:
         self.store, self.venue = store, venue
         self._files = {
-            table: ledger.spans(store.parts(table, venues=[venue]), ledger.ends(store, table)) for table in _NEEDED
+            table: ledger.spans(store.parts(table, venues=[venue]), ledger.ends(store, table)) for table in NEEDED
         }
         self.edges = sorted(_edge(part) for part in store.parts(CARRIES, venues=[venue]))
 
@@ -58,7 +61,7 @@ class Source:
         assert table.time is not None
         parts = [part for part, span in self._files[table] if ledger.meets(span, start, end)]
         is_in = pl.col(table.time).is_between(moment(start), moment(end), closed="left")
-        return self.store.scan_parts(table, parts).filter(is_in).select(_NEEDED[table])
+        return self.store.scan_parts(table, parts).filter(is_in).select(NEEDED[table])
 
     def named(self, table: Table, names: set[str]) -> pl.LazyFrame:
         """market_key and the time of all rows in the files of those names."""
@@ -152,7 +155,8 @@ class Restatement:
         stats = self.source.rows(VENUE_STATS, start, end).filter(is_in)
         short = [bars(prices.lazy(), loaded.trades, every, start, end, self.until) for every in SHORT]
         made = dict(zip(SHORT, pl.collect_all(short), strict=True))
-        self._made.append(Made(start, keys, blocks(prices, loaded.trades, stats, start, self.until), made))
+        wide = _wide_gaps(loaded.gaps, start)
+        self._made.append(Made(start, keys, blocks(prices, loaded.trades, stats, start, self.until, wide=wide), made))
         if has_ended or self._todo:  # some rows are ahead of `until`, as a venue's clock may be
             self._carry_on(end, keys, _carry_rows(carry(*loaded, before=end)))
 
@@ -236,6 +240,12 @@ class Restatement:
 
     def _count(self, every: str, count: int) -> None:
         self.written[every] = self.written.get(every, 0) + count
+
+
+def _wide_gaps(gaps: pl.LazyFrame, before: datetime) -> list[WideGap]:
+    """The gaps of the whole venue without an end that are carried on: a board reads the rows where they start."""
+    is_wide = pl.col("market_key").is_null() & pl.col("end_time").is_null() & (pl.col("start_time") < moment(before))
+    return [WideGap(*row) for row in gaps.filter(is_wide).select("start_time", "end_time", "seq").collect().iter_rows()]
 
 
 def _hour(instant: datetime) -> datetime:

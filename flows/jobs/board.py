@@ -12,7 +12,7 @@ import polars as pl
 from flows.jobs.blocks import Source, ticks_of
 from lake.derived.blocks import between, block_start, left_behind, plan, reported
 from lake.derived.carry import Ticks, since
-from lake.derived.movers import Between, Stretch, moves_of
+from lake.derived.movers import Between, Stretch, WideGap, moves_of
 from lake.derived.prices import distinct_gaps, moment, reference
 from lake.derived.scores import scored
 from lake.derived.slices import DAY, Span
@@ -37,7 +37,8 @@ def summed_board(store: Store, venues: list[str], windows: Mapping[str, timedelt
 
 def _moves(source: Source, windows: Mapping[str, timedelta], as_of: datetime, history: pl.LazyFrame) -> pl.DataFrame:
     """One venue's rows of a board, before scores, with `venue`."""
-    spans = plan(as_of, windows)
+    wide = _wide_gaps(source, plan(as_of, windows)[0].start, as_of)
+    spans = plan(as_of, windows, [gap.start for gap in wide if gap.end is None])
     first, last = block_start(spans[0].start), spans[-1].start
     rows = _blocks(source, min(first, block_start(as_of - DAY)), last).lazy()
     stretches = [_stretch(source, span, as_of) for span in spans]
@@ -49,16 +50,21 @@ def _moves(source: Source, windows: Mapping[str, timedelta], as_of: datetime, hi
         reported(rows),
         source.rows(VENUE_STATS, last, as_of + _INSTANT),
     ], how="diagonal")  # fmt: skip
-    wide = _wide_gaps(source, spans[0].start, as_of)
     found = moves_of(stretches, betweens, stats, history, wide=wide, as_of=as_of, windows=windows)
     return found.with_columns(venue=pl.lit(source.venue))
 
 
-def _wide_gaps(source: Source, start: datetime, end: datetime) -> list[Span]:
-    """The gaps of the whole venue that begin by `end` and are not over at `start`."""
+def _wide_gaps(source: Source, start: datetime, end: datetime) -> list[WideGap]:
+    """The gaps of the whole venue that begin by `end` and are not over at `start`, in order.
+
+    Of those without an end that begin before `start` the newest, which is over for no market that an older one hits.
+    """
     gaps = remembered(source.store, GAPS).filter(pl.col("venue") == source.venue, pl.col("market_key").is_null())
-    met = distinct_gaps(gaps).filter(pl.col("start_time") <= moment(end), pl.col("end_time") > moment(start))
-    return [Span(*row) for row in met.select("start_time", "end_time").collect().iter_rows()]
+    is_met = (pl.col("end_time") > moment(start)).fill_null(True) & (pl.col("start_time") <= moment(end))
+    met = distinct_gaps(gaps).filter(is_met).sort("start_time", "seq").select("start_time", "end_time", "seq").collect()
+    found = [WideGap(*row) for row in met.iter_rows()]
+    older = [gap for gap in found if gap.end is None and gap.start < start]
+    return [gap for gap in found if gap not in older[:-1]]
 
 
 def _blocks(source: Source, start: datetime, end: datetime) -> pl.DataFrame:

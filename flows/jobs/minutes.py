@@ -9,14 +9,15 @@ from typing import Any, Final
 
 from flows.jobs.refresh import RefreshReport, Step, plainly, refresh
 from lake import layout, ledger
-from lake.clock import MINUTE_US, SECOND_US, floor_to
+from lake.clock import MINUTE_US, SECOND_US, floor_to, from_us
 from lake.derived.slices import WINDOWS
 from lake.errors import LakeMissing
+from lake.lock import only_one
 from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
 from lake.text import safe_text
-from lake.vocab import OVER
+from lake.vocab import OVER, Mode
 
 LOG: Final = logging.getLogger("movers.jobs")
 
@@ -25,12 +26,22 @@ YOUNG_US: Final = 5 * MINUTE_US
 HASTE_US: Final = 10 * SECOND_US
 """A lake younger than five minutes is refreshed every ten seconds, so that its first movers are soon seen."""
 
+LONGEST_WAIT: Final = 60  # seconds: the clock may be set back while a refresh runs
 TOP: Final = 10  # rows a window in the artifact
 
 
-def refresh_minute(store: Store, step: Step = plainly) -> RefreshReport:
-    """A refresh as of the newest row in the lake. Raises `LakeError`, `QueryError`."""
-    return refresh(store, Lake(store).latest_time(), step)
+def wall_us() -> int:
+    """The wall clock, microseconds."""
+    return time.time_ns() // 1_000
+
+
+def refresh_minute(store: Store, step: Step = plainly, wall: Callable[[], int] = wall_us) -> RefreshReport:
+    """A refresh as of the newest row in the lake. Raises `LakeError`, `QueryError`.
+
+    But for a replay it is as of `wall` at the latest: rows of a clock that was ahead do not stop time.
+    """
+    newest = Lake(store).latest_time()
+    return refresh(store, newest if store.mode == Mode.REPLAY.lake else min(newest, from_us(wall())), step)
 
 
 def top_movers(store: Store, as_of: datetime) -> list[dict[str, Any]]:
@@ -63,7 +74,7 @@ class Minutes:
         stop: threading.Event,
         *,
         refresh: Callable[[Store], object] = refresh_minute,
-        wall: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        wall: Callable[[], int] = wall_us,
     ) -> None:
         self._settings = settings
         self._stop = stop
@@ -72,13 +83,19 @@ class Minutes:
         self.done = self.failed = 0
 
     def run(self) -> None:
-        """Refresh until `stop`. Raises `LakeMismatch`: waiting does not change that."""
+        """Refresh until `stop`. Raises `LakeMismatch`, and `LakeError` where other jobs are at work on that lake."""
         store = self._await_rows()
-        while store is not None and not self._stop.is_set():
+        if store is not None:
+            with only_one(store.root, "jobs"):
+                self._repeat(store)
+
+    def _repeat(self, store: Store) -> None:
+        while not self._stop.is_set():
             began = self._wall()
             self._once(store)
             is_young = began - born(store) < YOUNG_US
-            self._stop.wait(max(0, due(began, is_young=is_young) - self._wall()) / SECOND_US)
+            left = (due(began, is_young=is_young) - self._wall()) / SECOND_US
+            self._stop.wait(min(max(0, left), LONGEST_WAIT))
 
     def _await_rows(self) -> Store | None:
         """The lake, once a segment is in it; None if stopped before."""

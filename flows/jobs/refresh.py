@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeVar
 
 import polars as pl
 
-from flows.jobs.blocks import Keys, Restatement, Source
+from flows.jobs.blocks import NEEDED, Keys, Restatement, Source
 from flows.jobs.board import summed_board
 from lake import layout, ledger
 from lake.clock import from_us, to_us
@@ -20,7 +20,7 @@ from lake.derived.blocks import BLOCK, plan
 from lake.derived.slices import WINDOWS
 from lake.layout import SeqRange
 from lake.reading import BARS_JOB, BOARD, LISTS, computed_board
-from lake.schema import BAR_INTERVALS, BARS, BLOCKS, CARRIES, GAPS, MOVERS, QUOTES, TRADES, VENUE_STATS
+from lake.schema import BAR_INTERVALS, BARS, BLOCKS, CARRIES, MOVERS
 from lake.store import Store
 
 JOB: Final = BARS_JOB
@@ -144,9 +144,15 @@ def refresh(store: Store, now: datetime, step: Step = plainly) -> RefreshReport:
 
 
 def trim_boards(store: Store, now: datetime) -> int:
-    """Put the lists of the boards of each hour that is over into one file, and remove the boards; how many."""
+    """Put the lists of the boards of each hour that is over into one file, and remove the boards; how many.
+
+    A board of an instant after `now`, of a clock that was ahead, would be taken for the newest: it goes.
+    """
     groups: dict[tuple[str, datetime], list[layout.Part]] = {}
     for part in _whole_boards(store):
+        if _instant(part) > now:
+            store.remove(part)
+            continue
         hour = _hour(_instant(part))
         if hour < _hour(now):
             groups.setdefault((part.partition["venue"], hour), []).append(part)
@@ -211,13 +217,12 @@ def _forget(store: Store) -> None:
 
 
 def _venues(store: Store) -> list[str]:
-    return sorted({part.partition["venue"] for table in (QUOTES, TRADES, GAPS) for part in store.parts(table)})
+    return sorted({part.partition["venue"] for table in NEEDED for part in store.parts(table)})
 
 
 def _touched(source: Source, names: set[str]) -> pl.DataFrame:
     """Blocks and markets with a row in the segments `names`: bar_start, market_key (null = all of them), since."""
-    tables = (QUOTES, TRADES, GAPS, VENUE_STATS)
-    found = pl.concat([source.named(table, names) for table in tables])
+    found = pl.concat([source.named(table, names) for table in NEEDED])
     return (
         found.group_by(pl.col("time").dt.truncate(BLOCK).alias("bar_start"), "market_key")
         .agg(since=pl.col("time").min())

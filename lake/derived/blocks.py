@@ -5,7 +5,7 @@ Between two such blocks the state stands still, so what the former left behind (
 Whatever is summed is a whole number, so the sums are those of the rows themselves to the last bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,10 +14,10 @@ import polars as pl
 from lake.clock import SECOND_US
 from lake.derived.bars import bar_start, parts, volumes
 from lake.derived.exact import decimal, share
-from lake.derived.movers import gap_spans
+from lake.derived.movers import WideGap, gap_spans
 from lake.derived.prices import distinct_trades, holds, moment
 from lake.derived.slices import DAY, Span, needs, slices
-from lake.schema import BAR_INTERVALS, BARS, BLOCKS, VENUE_STATS
+from lake.schema import BAR_INTERVALS, BARS, BLOCKS, TIME, VENUE_STATS
 
 BLOCK: Final = timedelta(minutes=10)
 """Divides an hour, and holds whole bars of 5 minutes."""
@@ -32,10 +32,10 @@ def block_start(instant: datetime) -> datetime:
     return instant - (instant - datetime.fromtimestamp(0, instant.tzinfo)) % BLOCK
 
 
-def plan(as_of: datetime, windows: Mapping[str, timedelta]) -> list[Span]:
+def plan(as_of: datetime, windows: Mapping[str, timedelta], also: Collection[datetime] = ()) -> list[Span]:
     """The stretches of time of which a board needs the rows, in order; blocks tell of the time between them.
 
-    All edges but the first and `as_of` are edges of blocks.
+    The blocks of the instants `also` are among them. All edges but the first and `as_of` are edges of blocks.
     """
     since = min(needs(as_of, window).start for window in windows.values())
     wanted = [Span(since, block_start(as_of - DAY) + BLOCK)]
@@ -43,6 +43,7 @@ def plan(as_of: datetime, windows: Mapping[str, timedelta]) -> list[Span]:
         then, _, now, _ = slices(as_of, window)
         wanted.append(Span(max(since, block_start(then.start)), block_start(then.end) + BLOCK))
         wanted.append(Span(max(since, block_start(now.start)), as_of))
+    wanted += [Span(max(since, block_start(at)), block_start(at) + BLOCK) for at in also if at >= since]
     merged: list[Span] = []
     for span in sorted(Span(start, min(end, as_of)) for start, end in wanted):
         if merged and span.start <= merged[-1].end:
@@ -53,13 +54,19 @@ def plan(as_of: datetime, windows: Mapping[str, timedelta]) -> list[Span]:
 
 
 def blocks(
-    prices: pl.DataFrame, trades: pl.LazyFrame, stats: pl.LazyFrame, start: datetime, until: datetime | None = None
+    prices: pl.DataFrame,
+    trades: pl.LazyFrame,
+    stats: pl.LazyFrame,
+    start: datetime,
+    until: datetime | None = None,
+    *,
+    wide: Sequence[WideGap] = (),
 ) -> pl.DataFrame:
     """The rows of the block that begins at `start`: `schema.BLOCKS`, by market.
 
     `prices` are rows of `prices.reference` in its order, of what was carried into the block and of the block; `trades`
     and `stats` rows of `schema.TRADES` and `VENUE_STATS`, of which only those of the block count. From `until` on
-    nothing is covered.
+    nothing is covered. The gaps `wide` count in none of it: see `movers.gap_spans`.
     """
     end = start + BLOCK
     rows = prices.lazy().filter(pl.col("event_time") < moment(end))
@@ -69,7 +76,7 @@ def blocks(
         volumes(tape, _WIDTH).drop("bar_start"),
         _held(rows, start, end if until is None else min(end, until)),
         _before(rows, start),
-        _after(rows, start),
+        _after(rows, start, wide),
         _told(stats, start, end),
     ])  # fmt: skip
     happened = pl.concat([known[0].select("market_key"), known[5].select("market_key")]).unique().sort("market_key")
@@ -95,11 +102,11 @@ def _before(rows: pl.LazyFrame, start: datetime) -> pl.LazyFrame:
     return last.select("market_key", is_priced_before=pl.col("price").is_not_null())
 
 
-def _after(rows: pl.LazyFrame, start: datetime) -> pl.LazyFrame:
+def _after(rows: pl.LazyFrame, start: datetime, wide: Sequence[WideGap]) -> pl.LazyFrame:
     """By market: what holds at the end of the block, the gaps in it, and its newest quote."""
     state = left_behind(rows)
     gap_end, gap_start = pl.col("end"), pl.col("start")
-    gaps = gap_spans(rows).group_by("market_key").agg(
+    gaps = gap_spans(rows, wide).group_by("market_key").agg(
         has_gap=((gap_start >= moment(start)) | (gap_end > moment(start)).fill_null(True)).any()
     )  # fmt: skip
     is_quote = (pl.col("kind") == "quote") & (pl.col("event_time") >= moment(start))
@@ -196,16 +203,17 @@ def _fold(name: str) -> pl.Expr:
 def between(rows: pl.LazyFrame, opening: pl.LazyFrame, start: datetime, end: datetime) -> pl.LazyFrame:
     """By market what the blocks of [start, end) add up to, both being edges of blocks.
 
-    market_key; covered and live microseconds; tape_trades, tape_notional; has_gap; ticks. `rows` are rows of
-    `schema.BLOCKS`, `opening` is `left_behind` of what comes before `start`.
+    market_key; covered and live microseconds; tape_trades, tape_notional; has_gap; ticks; quote_time, of a quote in
+    them. `rows` are rows of `schema.BLOCKS`, `opening` is `left_behind` of what comes before `start`.
     """
     within = rows.filter(pl.col("bar_start").is_between(moment(start), moment(end), closed="left"))
     columns = (
         "market_key", "bar_start", "covered", "live", "tape_trades", "tape_notional", "ticks",
-        "has_gap", "is_priced_after", "is_live_after",
+        "has_gap", "is_priced_after", "is_live_after", "last_quote_time",
     )  # fmt: skip
     nothing = [pl.lit(0, dtype=pl.Int64()).alias(name) for name in columns[2:7]]
-    first = opening.with_columns(*nothing, bar_start=moment(start - BLOCK), has_gap=pl.lit(False)).select(columns)
+    none = {"has_gap": pl.lit(False), "last_quote_time": pl.lit(None, dtype=TIME)}
+    first = opening.with_columns(*nothing, bar_start=moment(start - BLOCK), **none).select(columns)
     market, edge = pl.col("market_key"), moment(end).to_physical()
     following = pl.when(market == market.shift(-1)).then(pl.col("bar_start").shift(-1).to_physical()).otherwise(edge)
     quiet = following - pl.col("bar_start").to_physical() - _WIDTH
@@ -214,5 +222,6 @@ def between(rows: pl.LazyFrame, opening: pl.LazyFrame, start: datetime, end: dat
         pl.col("tape_trades", "tape_notional", "ticks").sum(),
         covered=pl.col("covered").sum() + pl.col("quiet").filter("is_priced_after").sum(),
         live=pl.col("live").sum() + pl.col("quiet").filter("is_live_after").sum(),
+        quote_time=pl.col("last_quote_time").max(),
         has_gap=pl.col("has_gap").any(),  # one that was there before `start` meets the time before it as well
     )

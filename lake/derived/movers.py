@@ -87,8 +87,16 @@ class Stretch(NamedTuple):
     trades: pl.LazyFrame  # rows of `schema.TRADES`; those of other times do not count
 
 
+class WideGap(NamedTuple):
+    """A gap of the whole venue: it hits every market, also one that was not known then."""
+
+    start: datetime
+    end: datetime | None  # None = each market's next quote
+    seq: int
+
+
 class Between(NamedTuple):
-    """Some time of which only sums are known."""
+    """Some time of which only sums are known. No wide gap without an end starts in it."""
 
     span: Span
     sums: pl.LazyFrame  # as `blocks.between` makes them
@@ -100,24 +108,25 @@ def moves_of(
     stats: pl.LazyFrame | None = None,
     history: pl.LazyFrame | None = None,
     *,
-    wide: Sequence[Span] = (),
+    wide: Sequence[WideGap] = (),
     as_of: datetime,
     windows: Mapping[str, timedelta] = WINDOWS,
 ) -> pl.DataFrame:
     """`moves`, from stretches and what lies between them, in order of time.
 
     Together they tile the time that `slices.needs` names; each slice, and each start of a window or of the day, lies in
-    a stretch. `wide` are the gaps of the whole venue, as they hit a market that was not known then as well. The answer
-    is that of `moves` over all rows, to the last bit.
+    a stretch, and so does each start of a wide gap without an end. The answer is that of `moves` over all rows, to the
+    last bit.
     """
     spans = {name: slices(as_of, window) for name, window in windows.items()}
     held = pl.concat([_held(each.prices.lazy(), each.span) for each in stretches]).collect()
     sums = [_watched(held, spans, as_of), *(_tape(each, spans, as_of) for each in stretches)]
-    flags = [_gap_flags(each, spans) for each in stretches]
+    flags = [_gap_flags(each, spans, wide) for each in stretches]
     for each in betweens:
         sums.append(_sums_between(each, spans, as_of))
         flags.append(_flags_between(each, spans))
     common = _latest(stretches, betweens)
+    flags += [_wide_flags(gap, common, stretches, betweens, spans) for gap in wide if gap.end is None]
     for facts in (_added(sums, spans), _any_flag(flags), _reported(stats, as_of), _former(history, spans)):
         common = common.join(facts, on="market_key", how="left")
     markets = common.sort("market_key").collect()
@@ -321,20 +330,52 @@ def _added(sums: Sequence[pl.LazyFrame], spans: Mapping[str, Slices]) -> pl.Lazy
     return added.select("market_key", *shown, day_notional=decimal(pl.col("day_dollars")))
 
 
-def _gap_flags(stretch: Stretch, spans: Mapping[str, Slices]) -> pl.LazyFrame:
+def _gap_flags(stretch: Stretch, spans: Mapping[str, Slices], wide: Sequence[WideGap]) -> pl.LazyFrame:
     """By market and window: whether a gap touches each of its slices, and whether one lies between them.
 
     Within a stretch a gap ends with it at the latest: what goes on is carried into the time after it.
     """
-    rows = gap_spans(stretch.prices.lazy()).with_columns(end=pl.min_horizontal("end", moment(stretch.span.end)))
-    if stretch.span.end == max(span.whole.end for span in spans.values()):
-        rows = gap_spans(stretch.prices.lazy())
+    rows = gap_spans(stretch.prices.lazy(), wide)
+    if stretch.span.end != max(span.whole.end for span in spans.values()):
+        rows = rows.with_columns(end=pl.min_horizontal("end", moment(stretch.span.end)))
+    return _met(rows, spans)
+
+
+def _met(rows: pl.LazyFrame, spans: Mapping[str, Slices]) -> pl.LazyFrame:
+    """The flags of `_gap_flags`, of gaps as `gap_spans` gives them."""
     flags = []
     for name, span in spans.items():
         flags.append(_overlaps(span.then).any().alias(f"{name}/touched_then"))
         flags.append(_overlaps(span.now).any().alias(f"{name}/touched_now"))
         flags.append(_overlaps(span.between).any().alias(f"{name}/across"))
     return rows.group_by("market_key").agg(*flags)
+
+
+def _wide_flags(
+    gap: WideGap,
+    markets: pl.LazyFrame,
+    stretches: Sequence[Stretch],
+    betweens: Sequence[Between],
+    spans: Mapping[str, Slices],
+) -> pl.LazyFrame:
+    """The flags of `_gap_flags` of every one of `markets`, of a gap that lasts until the market's next quote.
+
+    Of a quote between stretches any instant there will do, as all edges that a gap may meet lie in stretches.
+    """
+    time, start = pl.col("event_time"), moment(gap.start)
+    is_after = (time > start) | ((time == start) & (pl.col("seq") >= gap.seq))
+    quotes = [
+        each.prices.lazy().filter(is_after, pl.col("kind") == "quote").select("market_key", end="event_time")
+        for each in stretches
+    ]
+    quotes += [
+        each.sums.drop_nulls("quote_time").select("market_key", end="quote_time")
+        for each in betweens
+        if each.span.start >= gap.start
+    ]
+    ends = pl.concat(quotes).group_by("market_key").agg(pl.col("end").min())
+    hit = markets.select("market_key", start=start).join(ends, on="market_key", how="left")
+    return _met(hit, spans)
 
 
 def _flags_between(between: Between, spans: Mapping[str, Slices]) -> pl.LazyFrame:
@@ -346,11 +387,12 @@ def _flags_between(between: Between, spans: Mapping[str, Slices]) -> pl.LazyFram
     return between.sums.select("market_key", *across)
 
 
-def _wide(gaps: Sequence[Span], name: str, spans: Slices) -> list[pl.Expr]:
-    """The flags of `_gap_flags`, set for every market where a gap of the venue meets the span."""
+def _wide(gaps: Sequence[WideGap], name: str, spans: Slices) -> list[pl.Expr]:
+    """The flags of `_gap_flags`, set for every market where a gap of the venue with an end meets the span."""
     met = {"touched_then": spans.then, "touched_now": spans.now, "across": spans.between}
+    ended = [Span(gap.start, gap.end) for gap in gaps if gap.end is not None]
     return [
-        pl.col(f"{name}/{flag}").fill_null(False) | any(gap.start < span.end and gap.end > span.start for gap in gaps)
+        pl.col(f"{name}/{flag}").fill_null(False) | any(gap.start < span.end and gap.end > span.start for gap in ended)
         for flag, span in met.items()
     ]
 
@@ -360,16 +402,24 @@ def _any_flag(flags: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     return pl.concat(flags, how="diagonal").group_by("market_key").agg(pl.all().any().fill_null(False))
 
 
-def gap_spans(rows: pl.LazyFrame) -> pl.LazyFrame:
+def gap_spans(rows: pl.LazyFrame, but: Sequence[WideGap] = ()) -> pl.LazyFrame:
     """Every gap of every market: market_key, start, end; one without an end lasts to the market's next quote.
 
-    `rows` are rows of `prices.reference` in its order. No end is null: no quote came by the end of the rows.
+    `rows` are rows of `prices.reference` in its order. A null end: no quote came by the end of the rows. The wide gaps
+    `but` are left out: carried on, one without an end meets markets whose next quote is no longer known.
     """
     quote_time = pl.when(pl.col("kind") == "quote").then("event_time").backward_fill()
     quote_market = pl.when(pl.col("kind") == "quote").then("market_key").backward_fill()
     next_quote = pl.when(quote_market == pl.col("market_key")).then(quote_time)
-    ends = rows.select("market_key", "kind", start="event_time", end=pl.coalesce("gap_end", next_quote))
-    return ends.filter(pl.col("kind") == "gap")
+    ends = rows.select(
+        "market_key", "kind", "seq", "gap_end", start="event_time", end=pl.coalesce("gap_end", next_quote)
+    )
+    found = ends.filter(pl.col("kind") == "gap")
+    for gap in but:
+        if gap.end is None:
+            is_it = (pl.col("start") == moment(gap.start)) & (pl.col("seq") == gap.seq) & pl.col("gap_end").is_null()
+            found = found.filter(~is_it)
+    return found.drop("seq", "gap_end")
 
 
 def _overlaps(span: Span) -> pl.Expr:

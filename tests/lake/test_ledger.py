@@ -2,15 +2,16 @@
 
 from datetime import timedelta
 
+import polars as pl
 import pytest
 
 from lake import ledger
 from lake.errors import QueryError
 from lake.query import Lake
 from lake.reading import days, seen
-from lake.schema import BARS, GAPS, HISTORY, QUOTES, SEGMENTS, TRADES
+from lake.schema import BARS, GAPS, HISTORY, QUOTES, SEGMENTS, TRADES, VENUE_STATS
 from lake.store import Store
-from tests.builders import TODAY, gap, instant, quote, trade
+from tests.builders import TODAY, gap, instant, quote, trade, venue_stat
 from tests.lake.lakes import derive, new_lake, publish, row
 
 
@@ -39,6 +40,22 @@ def test_a_line_of_an_older_program_is_the_same_line(tmp_path):
     assert publish(store, {(QUOTES, "kalshi"): rows}, number=7) == 0
     assert store.path(part).read_bytes() == before
     assert days(store, QUOTES, first=instant("10:00"), last=instant("10:00")).collect().height == 1
+
+
+def test_times_that_an_older_program_left_out(tmp_path):
+    """They are those of the files, so that an old lake has a now, and questions of ten minutes are still cheap."""
+    store = new_lake(tmp_path)
+    publish(store, {
+        (QUOTES, "kalshi"): [quote(at="10:00", received_time=instant("10:05")), quote(at="09:00")],
+        (GAPS, "kalshi"): [gap("08:00")], (VENUE_STATS, "polymarket"): [venue_stat("10:06")],
+    })  # fmt: skip
+    [part] = store.parts(SEGMENTS)
+    lines, times = store.load(part), ("first_time", "last_time", "first_received_time", "last_received_time")
+    lines.drop(times).write_parquet(store.path(part))
+    publish(store, {(QUOTES, "kalshi"): [quote(at="10:01")]})
+    assert Lake(store).latest_time() == instant("10:06")
+    found = ledger.remembered(store, SEGMENTS).collect().filter(pl.col("first_seq") == lines["first_seq"][0])
+    assert found.select(lines.columns).sort("table").equals(lines.sort("table"))
 
 
 def test_a_file_is_opened_once(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """What a refresh makes of rows as they come in, in any order, is what all rows at once give: bars and blocks."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -20,10 +21,19 @@ from lake.store import Store
 from lake.vocab import Mode
 from tests.builders import Row, gap, instant, quote, trade
 from tests.lake.lakes import new_lake, publish
-from tests.strategies import OPENING, Session, examples, sessions
+from tests.strategies import OPENING, Session, sessions
 
 TIMES = ("event_time", "received_time", "start_time", "end_time", "detected_time")
 VENUE = "kalshi"
+
+
+IS_SOAK = os.environ.get("MOVERS_PROFILE") == "soak"
+MOST = 30 if IS_SOAK else 12  # quotes of a session: each may lie in a block of its own, and blocks are what takes time
+
+
+def few(count: int, soak: int) -> settings:
+    """Settings of a property of which an example takes long: so many examples, and so many in `make soak`."""
+    return settings(max_examples=soak if IS_SOAK else count, deadline=None)
 
 
 def spread_out(session: Session, factor: int) -> Session:
@@ -77,8 +87,8 @@ def require_equal(store: Store, session: Session, until: datetime | None) -> Non
         assert_frame_equal(frame, expected[every], check_exact=True)
 
 
-@examples(7)
-@given(sessions(), st.lists(st.integers(0, 3), min_size=5, max_size=9), st.sampled_from([1, 7, 60]))
+@few(4, soak=84)
+@given(sessions(MOST), st.lists(st.integers(0, 3), min_size=5, max_size=9), st.sampled_from([1, 7, 60]))
 def test_bars_of_a_feed_that_has_ended(session: Session, places: list[int], factor: int):
     """After every segment, of rows of any time, bars are those of all rows so far."""
     session, so_far = spread_out(session, factor), Session([], [], [])
@@ -91,8 +101,8 @@ def test_bars_of_a_feed_that_has_ended(session: Session, places: list[int], fact
             require_equal(store, so_far, None)
 
 
-@examples(7)
-@given(sessions(), st.lists(st.integers(0, 3), min_size=5, max_size=9), st.lists(st.integers(0, 4_000), min_size=4))
+@few(5, soak=84)
+@given(sessions(MOST), st.lists(st.integers(0, 3), min_size=5, max_size=9), st.lists(st.integers(0, 4_000), min_size=4))
 def test_bars_of_a_feed_that_goes_on(session: Session, places: list[int], seconds: list[int]):
     """At every instant up to which rows are in, bars are covered so far and no further."""
     so_far, instants = Session([], [], []), [OPENING + timedelta(seconds=at) for at in sorted(seconds)]

@@ -19,9 +19,9 @@ from lake.schema import HISTORY, MOVERS
 from lake.store import Store
 from lake.vocab import Mode
 from tests.builders import gap, instant, quote, trade, venue_stat
-from tests.flows.jobs.test_blocks import dealt, publish_rows, spread_out
+from tests.flows.jobs.test_blocks import MOST, dealt, few, publish_rows, spread_out
 from tests.lake.lakes import new_lake, publish, row
-from tests.strategies import MARKETS, OPENING, SPAN, Session, examples, instants, sessions
+from tests.strategies import MARKETS, OPENING, SPAN, Session, instants, sessions
 
 
 @st.composite
@@ -35,19 +35,14 @@ def figures(draw: st.DrawFn) -> list[dict]:
     ]  # fmt: skip
 
 
-def bounded(session: Session) -> Session:
-    """The same without gaps of a whole venue that have no end, of which there are none."""
-    return session._replace(gaps=[gap for gap in session.gaps if gap["market_key"] is not None or gap["end_time"]])
-
-
-@examples(10)
+@few(5, soak=120)
 @given(
-    sessions(), figures(), st.lists(st.integers(0, 2), min_size=5, max_size=9), st.sampled_from([1, 12, 45]),
+    sessions(MOST), figures(), st.lists(st.integers(0, 2), min_size=5, max_size=9), st.sampled_from([1, 12, 45]),
     st.integers(0, 1_100), st.integers(0, 60),
 )  # fmt: skip
 def test_board_of_any_rows(session, stats, places, factor, tenths, seconds):
     """Of rows in several segments, at any instant, with gaps, late rows, block trades and figures of the venue."""
-    session = spread_out(bounded(session), factor)
+    session = spread_out(session, factor)
     as_of = OPENING + factor * SPAN * (tenths / 1_000) + timedelta(seconds=seconds)
     as_of = as_of.replace(microsecond=0)
     with tempfile.TemporaryDirectory() as folder:
@@ -179,6 +174,48 @@ def test_open_gaps_end_with_a_quote_wherever_it_lies(tmp_path, at, summed):
     publish_rows(store, Session([quote(at="10:15", market=3)], [], []))
     found = open_gaps(store, instant(at), timedelta(days=1)).select("market_key").collect()
     assert sorted(found["market_key"]) == ([1, 2] if at == "10:39:59" else [1])
+
+
+@pytest.mark.parametrize("back", [(1, 2), (1,), ()], ids=str)
+@pytest.mark.parametrize("at", ["08:29", "09:31", "10:21"])
+def test_a_gap_of_the_whole_venue_lasts_until_each_markets_next_quote(tmp_path, back, at):
+    """Where nobody knows its end, a market that is not back is in the gap, long after it began."""
+    store, now = new_lake(tmp_path), instant(at)
+    quotes = [quote(0.40, 0.42, f"08:{minute}", market) for minute in ("00", "20") for market in (1, 2)]
+    publish_rows(store, Session(quotes, [trade(at="08:10", market=market) for market in (1, 2)], []))
+    refresh_bars(store, until=instant("08:21"))
+    again = [quote(0.50, 0.52, f"09:{minute}", market) for minute in ("05", "25") for market in back]
+    publish_rows(store, Session(again, [], [gap("08:20", None, market=None, seq=10**6)]))
+    refresh_bars(store, until=now)
+    expected = computed_board(store, WINDOWS, now)
+    assert_frame_equal(summed_board(store, ["kalshi"], WINDOWS, now), expected, check_exact=True)
+    away = expected.filter(~pl.col("market_key").is_in(back) | (now < instant("09:00")))
+    assert set(away["verdict"]) <= {"gap_in_slice"}
+
+
+def test_a_gap_of_the_whole_venue_is_over_for_a_market_that_was_lost_again(tmp_path):
+    """What is carried of it does not come back with a later gap of that market."""
+    store, now = new_lake(tmp_path), instant("10:45")
+    quotes = [quote(0.40, 0.42, at) for at in ("08:00", "09:05", "09:50:30")]
+    holes = [gap("08:20", None, market=None, seq=10**6), gap("09:30", "09:35", seq=10**6 + 1)]
+    publish_rows(store, Session(quotes, [], holes))
+    refresh_bars(store, until=now)
+    expected = computed_board(store, WINDOWS, now)
+    assert_frame_equal(summed_board(store, ["kalshi"], WINDOWS, now), expected, check_exact=True)
+    assert not expected.filter(pl.col("window") == "1h")["is_across_gap"].any()
+
+
+def test_figures_of_a_venue_that_was_never_quoted(tmp_path):
+    """What a venue said of its volumes before its first quote is on the board, though it came in long before it."""
+    store, now = new_lake(tmp_path), instant("10:21")
+    publish_rows(store, Session([], [], []), [venue_stat("09:50", volume_24h_usd=5_000.0)])
+    publish_rows(store, Session([quote(at="09:55", market=9)], [], []), venue="polymarket")
+    refresh_bars(store, until=instant("10:01"))
+    publish_rows(store, Session([quote(at="10:05"), quote(at="10:20")], [], []))
+    refresh(store, now)
+    found = store.scan(MOVERS).select(*MOVERS.columns, "venue").collect().sort("window", "market_key")
+    assert_frame_equal(found, computed_board(store, WINDOWS, now), check_exact=True)
+    assert set(found.filter(pl.col("market_key") == 1)["volume_24h_usd"]) == {5_000.0}
 
 
 @pytest.mark.parametrize("at", ["09:00", "10:50", "10:50:01", "12:00", "23:59:59.999999"])

@@ -6,13 +6,19 @@ from pathlib import Path
 import pytest
 
 from flows.jobs.minutes import Minutes, due, refresh_minute, top_movers
-from lake.clock import MINUTE_US, SECOND_US
+from flows.jobs.refresh import refresh
+from lake.clock import HOUR_US, MINUTE_US, SECOND_US, to_us
+from lake.derived.slices import WINDOWS
 from lake.errors import LakeMismatch
-from lake.schema import BARS, MOVERS
+from lake.query import Lake
+from lake.reading import computed_board
+from lake.schema import BARS, MOVERS, QUOTES
 from lake.settings import load
 from lake.store import Store
 from lake.vocab import Mode
+from tests.builders import instant, quote
 from tests.lake.fresh import MARKET, fresh_lake
+from tests.lake.lakes import new_lake, publish
 
 EDGE = 29_000_000 * MINUTE_US
 
@@ -98,6 +104,36 @@ def test_failures_are_counted_and_told(tmp_path, lake, caplog):
     lines = [record.getMessage() for record in caplog.records]
     assert lines[-1] == "refresh: failed, 4 times so far: OSError: disk [31mfull"
     assert all(record.exc_info is None for record in caplog.records)
+
+
+def test_a_clock_that_is_set_back(tmp_path, lake, monkeypatch):
+    """While a refresh runs it goes back an hour: the next refresh is a minute later, and not that hour."""
+    stop, began = Stop(200), []
+
+    def back(store: Store) -> None:
+        began.append((stop.now - EDGE) / SECOND_US)
+        if len(began) == 1:
+            stop.now -= HOUR_US
+
+    minutes = Minutes(load(lake_uri=str(tmp_path / "lake")), stop, refresh=back, wall=lambda: stop.now)
+    minutes.run()
+    assert began[:3] == [0, 60 - 3_600, 62 - 3_600]
+
+
+@pytest.mark.parametrize(("mode", "at"), [(Mode.LIVE, "10:01"), (Mode.SIMULATED, "10:01"), (Mode.REPLAY, "12:00")])
+def test_rows_of_a_clock_that_was_ahead(tmp_path, mode, at):
+    """They do not stop time: the board is of now, and one of a later instant is gone. A replay has no other clock."""
+    store = new_lake(tmp_path, mode)
+    publish(store, {(QUOTES, "kalshi"): [quote(0.40, 0.42, "12:00")]})
+    refresh(store, instant("12:00"))
+    publish(store, {(QUOTES, "kalshi"): [quote(0.50, 0.52, "10:01")]})
+    report = refresh_minute(store, wall=lambda: to_us(instant("10:01")))
+    assert report.as_of == instant(at)
+    assert Lake(store).board()["as_of"].unique().to_list() == [instant(at)]
+    publish(store, {(QUOTES, "kalshi"): [quote(0.60, 0.62, "10:12")]})
+    as_of = refresh_minute(store, wall=lambda: to_us(instant("10:12"))).as_of
+    board = Lake(store).board().select(*MOVERS.columns, "venue")
+    assert board.equals(computed_board(store, WINDOWS, as_of))
 
 
 def test_waits_for_a_lake(tmp_path, caplog):
