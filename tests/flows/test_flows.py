@@ -17,6 +17,9 @@ import websockets.exceptions
 from websockets.sync.client import connect
 
 from flows import orchestrator
+from flows.collect import main as collect_main
+from lake.errors import LakeError
+from lake.lock import only_one
 from lake.settings import Settings
 from lake.store import Store
 from lake.vocab import Mode
@@ -232,6 +235,14 @@ def test_collector_outlives_the_server(world):
     (run,) = world.api.runs("collect")
     assert run["state_type"] == "COMPLETED"
     assert f"{count():,} rows" in run["state"]["message"]
+
+
+def test_second_collector_is_refused(tmp_path):
+    """Two of one name on one lake would write every row twice: the second is told whose turn it is, and ends with 2."""
+    settings = settings_in(tmp_path)
+    store = Store.create(settings.lake_root, settings.collector_mode)
+    with only_one(store.root, "collector-main"), pytest.raises(LakeError, match="is its collector-main already"):
+        collect_main(settings)
 
 
 def test_collector_without_server(tmp_path):

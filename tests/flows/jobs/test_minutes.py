@@ -9,7 +9,8 @@ from flows.jobs.minutes import Minutes, due, refresh_minute, top_movers
 from flows.jobs.refresh import refresh
 from lake.clock import HOUR_US, MINUTE_US, SECOND_US, to_us
 from lake.derived.slices import WINDOWS
-from lake.errors import LakeMismatch
+from lake.errors import LakeError, LakeMismatch
+from lake.lock import only_one
 from lake.query import Lake
 from lake.reading import computed_board
 from lake.schema import BARS, MOVERS, QUOTES
@@ -165,3 +166,10 @@ def test_refresh(lake):
     assert {path: path.read_bytes() for path in files} == files
     rows = top_movers(lake, report.as_of)
     assert {(row["window"], row["market id"], row["move, pp"]) for row in rows} >= {("5m", MARKET, 30.0)}
+
+
+def test_jobs_of_another_process(lake, tmp_path):
+    """A second jobs process on a lake is refused in one line, and does nothing; the first one's end frees the lake."""
+    with only_one(lake.root, "jobs"), pytest.raises(LakeError, match="is its jobs already"):
+        loop(tmp_path, 200, lambda store: None)
+    assert loop(tmp_path, 100, lambda store: None)[0].done > 0
