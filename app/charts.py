@@ -57,15 +57,18 @@ def candles(bars: pl.DataFrame, interval: str) -> Columns:
 
 
 def backfilled(history: pl.DataFrame | None) -> Columns:
-    """`schema.HISTORY` as columns: x is the middle of a bar, width in ms; a missing part of a bar is its close."""
+    """`schema.HISTORY` as columns: x is the middle of a bar, width in ms; a missing part of a bar is its close.
+
+    `top` and `bottom` are those of the body, which is hollow: a wick ends there.
+    """
     if history is None or history.is_empty():
-        return {name: [] for name in ("x", "width", *_PRICES)}
+        return {name: [] for name in ("x", "width", *_PRICES, "top", "bottom")}
     width = pl.col("interval").replace_strict(dict(BAR_INTERVALS), default=300, return_dtype=pl.Int64) * 1000
     told = history.select(
         (pl.col("bar_start").dt.epoch("ms") + width / 2).alias("x"),
         (width * 0.7).alias("width"),
         *(pl.coalesce(name, "close").alias(name) for name in _PRICES),
-    )
+    ).with_columns(top=pl.max_horizontal("open", "close"), bottom=pl.min_horizontal("open", "close"))
     return told.to_dict(as_series=False)
 
 
@@ -155,7 +158,8 @@ class MarketChart:
                     hatch_pattern="/", hatch_color=HISTORY, hatch_alpha=0.3)  # fmt: skip
         band = {"source": self.bars, "fill_color": BAND, "fill_alpha": 0.22, "line_alpha": 0}
         self._band = plot.vbar("x", self._step, "ask", "bid", **band)
-        plot.segment("x", "low", "x", "high", source=self.history, line_color=HISTORY)
+        plot.segment("x", "low", "x", "bottom", source=self.history, line_color=HISTORY)
+        plot.segment("x", "top", "x", "high", source=self.history, line_color=HISTORY)
         plot.vbar("x", "width", "open", "close", source=self.history, fill_alpha=0, line_color=HISTORY)
         plot.segment("x", "low", "x", "high", source=self.bars, line_color="color", line_width=1.2)
         colors = {"fill_color": "color", "line_color": "color"}

@@ -204,7 +204,7 @@ class Lake:
         row = reading.unlisted(reading.seen(self.store).filter(is_it)).collect()
         if not row.is_empty():
             return row
-        raise QueryError(f"market {market!r}: is not in the lake; search its title with `markets`")
+        raise QueryError(f"market {market!r}: is not in the lake; search for its title")
 
     @_answered
     def latest(self, market: int | str, as_of: Instant | None = None) -> pl.DataFrame:
