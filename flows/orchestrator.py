@@ -118,8 +118,8 @@ def client_env(settings: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(settings.prefect_dir.absolute()),
         API_URL: api_address(settings),
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-        "PREFECT_API_REQUEST_TIMEOUT": "3",  # a server that hangs holds no refresh up
-        "PREFECT_CLIENT_MAX_RETRIES": "0",
+        "PREFECT_API_REQUEST_TIMEOUT": "5",  # a server that hangs holds a refresh up for 15 s at most
+        "PREFECT_CLIENT_MAX_RETRIES": "2",
         "PREFECT_EVENTS_WORKER_MAX_QUEUE_SIZE": "1000",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "WARNING",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -93,9 +93,9 @@ def live(root: Path, **given) -> World:
     return World(root, now=datetime.now(UTC), **given)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """One for all tests."""
+    """One for all tests of this file; its driver keeps an event loop running, which others must not find."""
     path = which("chromium") or which("chromium-browser") or which("google-chrome")
     if path is None:
         pytest.skip("browser: there is no chromium")
