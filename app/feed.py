@@ -76,11 +76,6 @@ class Snapshot:
         """Whether time goes on in this lake."""
         return self.mode != Mode.REPLAY.lake
 
-    @property
-    def board_time(self) -> datetime | None:
-        """As of when the boards are."""
-        return next((board["as_of"].item(0) for board in self.boards.values() if board.height), None)
-
 
 def once(
     make: Callable[Concatenate[Snapshot, _Arguments], _Answer],

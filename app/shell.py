@@ -76,8 +76,8 @@ class Shell:
         show(self._banner, banner_html(snapshot))
         self.update(snapshot)
 
-    def later(self, work: Callable[[], _Answer], done: Callable[[_Answer], None]) -> None:
-        """Do `work` in a thread, then `done` with its answer in the session's own turn."""
+    def later(self, work: Callable[[], _Answer], done: Callable[[_Answer], None], failed: Callable[[], None]) -> None:
+        """Do `work` in a thread, then `done` with its answer in the session's own turn; `failed` after a fault."""
         document = self._document
         if document is None or not self._has_browser:
             done(work())
@@ -91,6 +91,7 @@ class Shell:
                 finish(work())
             except Exception:
                 log.exception("reading for a page failed")
+                document.add_next_tick_callback(failed)
 
         _WORK.submit(run)
 

@@ -119,7 +119,7 @@ def _tables(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         is_block_trade=False,
     )
     quotes = timed.filter(~pl.col("is_trade"))
-    return tuple(  # type: ignore[return-value]
+    return tuple(
         frame.select(*table.columns).sort(*table.order) for table, frame in ((QUOTES, quotes), (TRADES, trades))
     )
 
@@ -131,7 +131,7 @@ def advance(
     for _ in range(round(span.total_seconds() / every)):
         quotes, trades = next(world)
         seqs = pl.concat([quotes["seq"], trades["seq"]])
-        span_of = SeqRange("bench", 0, int(seqs.min()), int(seqs.max()))  # type: ignore[arg-type]
+        span_of = SeqRange("bench", 0, int(seqs.min()), int(seqs.max()))
         tables = {(QUOTES, VENUE): quotes, (TRADES, VENUE): trades}
         store.publish_segment(span_of, now.date(), len(seqs), tables, None)
         now += timedelta(seconds=every)
@@ -160,4 +160,4 @@ def show(found: dict[str, float], hours: tuple[int, ...], markets: int, rate: fl
 if __name__ == "__main__":
     given = [float(text) for text in sys.argv[1:] if text != "--check"]
     sizes = {"markets": int(given[0]), "rate": given[1], "every": int(given[2])} if len(given) > 2 else {}
-    main(**sizes, check="--check" in sys.argv)  # type: ignore[arg-type]
+    main(**sizes, check="--check" in sys.argv)

@@ -19,7 +19,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from flows import orchestrator
 from flows.jobs.minutes import Minutes, line, refresh_minute

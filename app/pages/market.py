@@ -93,7 +93,14 @@ class Market:
         if not self.shell.is_connected:
             return
         self._loading = wanted
-        self.shell.later(lambda: _loaded(self.shell.feed, snapshot, *wanted), self._loaded)
+        self.shell.later(lambda: _loaded(self.shell.feed, snapshot, *wanted), self._loaded, self._failed)
+
+    def _failed(self) -> None:
+        """Say so; the next snapshot tries again."""
+        self._loading, self._problem = None, "failed"
+        show(
+            self._head, empty("This market cannot be shown", "It is tried again by itself; data/logs/app.log says why.")
+        )
 
     def _loaded(self, answer: tuple[tuple[str, str], Detail | str]) -> None:
         wanted, found = answer

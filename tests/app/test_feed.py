@@ -68,7 +68,7 @@ def test_new_board_is_read(world):
     world.board(move(now=0.75))
     assert feed.look()
     assert feed.snapshot.boards["15m"]["price_now"].to_list() == [0.75]
-    assert feed.snapshot.board_time == world.now
+    assert feed.snapshot.boards["15m"]["as_of"].item(0) == world.now
 
 
 def test_states_grow_old_by_themselves(world):

@@ -259,3 +259,13 @@ def test_banner_when_nothing_comes_in(world):
     world.usual()
     world.now += timedelta(minutes=10)
     assert "Nothing comes in" in banner_html(feed_of(world).snapshot)
+
+
+def test_fault_while_a_market_is_read(world, monkeypatch):
+    """A fault of ours leaves no page loading for ever: it says so, and the next snapshot tries again."""
+    feed = feed_of(world.usual())
+    page = Market(feed, f"?id={ALDER}")
+    page.detail, page._loading = None, (ALDER, "1m")
+    page._failed()
+    assert "This market cannot be shown" in page._head.object
+    assert "middle of bid and ask" in text(page)

@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 
 from flows import cli
-
-SESSION = Path(__file__).parents[1] / "frames" / "session"
+from tests.session import SESSION, replayed
 
 
 @pytest.fixture
@@ -37,14 +36,7 @@ def movers(monkeypatch, tmp_path, capsys):
 def lake(tmp_path_factory) -> Path:
     """A lake with the project's own session, made by the command itself."""
     root = tmp_path_factory.mktemp("lake")
-    argv, sys.argv = sys.argv, ["movers", "replay", str(SESSION), "--lake", str(root)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = argv
-    assert stop.value.code in (0, None)
-    return root
+    return replayed(root)
 
 
 def test_demo_shows_movers_without_any_setting(movers, tmp_path):

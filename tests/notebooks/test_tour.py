@@ -9,11 +9,10 @@ import pytest
 from nbclient import NotebookClient
 
 import lake
-from flows import cli
+from tests.session import replayed
 
 ROOT = Path(lake.__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-SESSION = ROOT / "tests" / "frames" / "session"
 
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -22,14 +21,7 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def session_lake(tmp_path_factory) -> Path:
     """A lake with the project's own session."""
     root = tmp_path_factory.mktemp("lake")
-    argv, sys.argv = sys.argv, ["movers", "replay", str(SESSION), "--lake", str(root)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = argv
-    assert stop.value.code in (0, None)
-    return root
+    return replayed(root)
 
 
 def run(path: Path, lake_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -133,7 +134,7 @@ async def test_second_life_has_the_next_epoch(tmp_path):
         for _ in range(2):
             async with collecting(venues, tmp_path, backfill_hours=0) as run:
                 count = run.rows(QUOTES).height
-                await until(lambda: run.has(QUOTES, count + 6))  # noqa: B023
+                await until(partial(run.has, QUOTES, count + 6))
     assert run.rows(SEGMENTS)["epoch"].unique().sort().to_list() == [0, 1]
     assert set(run.rows(GAPS)["reason"]) == {"feed_ended"}
 

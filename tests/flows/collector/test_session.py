@@ -104,7 +104,7 @@ def polled(rule: Rule, pipe: Pipe) -> KalshiSession:
     """A session without a socket."""
     link = Link(Intake(0, CLOCK), CLOCK, Timing(unsubscribe_after=0), Random(1), Limiter(1), print, lambda *_: None)
     http = Http("http://127.0.0.1:1", rate=1, rng=Random(1), timing=Timing())
-    return KalshiSession(Common(link, pipe, rule, http, http), "", None)  # type: ignore[arg-type]
+    return KalshiSession(Common(link, pipe, rule, http, http), "", None)
 
 
 def test_newcomers_take_the_place_of_those_that_left():
