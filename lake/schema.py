@@ -13,7 +13,7 @@ import polars as pl
 
 from lake.errors import SchemaMismatch
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised with every change that an older reader would misread; `_lake.json` holds it."""
 
 SEQ_BITS: Final = 40
@@ -299,6 +299,9 @@ SEGMENTS = Table(
         "first_received_time": TIME,  # null = the table has none
         "last_received_time": TIME,
         "input_digest": _TEXT,  # of the recording; null = live
+        "opened_time": TIME,  # of the segment's first frame, by our clock; null = an older program's
+        "closed_time": TIME,  # of its last
+        "rows_hash": _INT,  # of these rows, in any order, adding up over files (`lake.rowhash`); null = not computed
     },
     key=("collector", "epoch", "first_seq", "table", "venue"),
     order=("collector", "epoch", "first_seq", "table", "venue"),
@@ -309,16 +312,19 @@ SEGMENTS = Table(
 RAW = Table(
     name="raw",
     columns={
+        "kind": _TEXT,  # what the collector was told: frame, opened, closed, tick ... (`flows.collector.journal`)
         "connection": _TEXT,
+        "wire": _TEXT,  # which parser the bytes are for; null = not a frame
         "received_time": TIME,
-        "monotonic_us": _INT,
+        "monotonic_us": _INT,  # of a clock that nobody sets, since the machine `boot_id` was started
+        "boot_id": _TEXT,
         "frame": pl.Binary(),
         "seq": _INT,
     },
     key=("seq",),
     order=("seq",),
     partitions=VENUE_DAY,
-    about="every frame as it came off the socket",
+    about="everything that the collector was told, in order: every frame as it came off the socket, opens, closes, ticks",
 )
 
 BARS = Table(

@@ -54,6 +54,8 @@ class Store:
                 _write_by_rename(marker, lambda path: path.write_text(text + "\n"))
             elif not os.access(root, os.W_OK):
                 raise PermissionError(13, "no permission to write")
+            else:
+                _migrate(marker)
         except OSError as exc:
             raise LakeUnwritable(f"lake {root}: {_reason(exc)}; give a folder that can be written as LAKE_URI") from exc
         return cls.open(root, mode)
@@ -204,11 +206,12 @@ class Store:
         frames: int,
         tables: Mapping[tuple[Table, str], pl.DataFrame],
         input_digest: str | None,
+        ends: tuple[int, int] | None = None,
     ) -> int:
         """Publish a segment's rows, one file a table and venue, then its lines in `segments`.
 
-        `tables` maps (table, venue) to that segment's rows; empty frames leave no file. Returns the
-        rows that were new. Doing it twice, or again after a crash in the middle, changes nothing.
+        `tables` maps (table, venue) to that segment's rows; empty frames leave no file. `ends` are the times of its
+        first and last frame by our clock, microseconds. Returns the rows that were new. Doing it twice, or again after a crash in the middle, changes nothing.
         """
         added, lines = 0, []
         for (table, venue), frame in tables.items():
@@ -221,8 +224,9 @@ class Store:
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
             )
         head = (span.collector, span.epoch, span.first, span.last, frames)
-        rows: list[tuple[object, ...]] = [(*head, *line, input_digest) for line in lines]
-        ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, input_digest)])
+        tail = (input_digest, *(ends or (None, None)))
+        rows: list[tuple[object, ...]] = [(*head, *line, *tail, None) for line in lines]
+        ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, *tail, None)])
         self.publish(layout.part(SEGMENTS, span.name, date=day), ledger)
         return added
 
@@ -265,6 +269,15 @@ class Store:
             return layout.parse(PurePosixPath(path.relative_to(self.root)))
         except BadName:
             return None
+
+
+def _migrate(marker: Path) -> None:
+    """Write the present schema's number into an older lake's marker: what older files lack is read as null."""
+    with suppress(ValueError, KeyError, TypeError):  # `open` says what is wrong with it
+        found = json.loads(marker.read_text())
+        if int(found["schema_version"]) < SCHEMA_VERSION:
+            text = json.dumps({**found, "schema_version": SCHEMA_VERSION})
+            _write_by_rename(marker, lambda path: path.write_text(text + "\n"))
 
 
 def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:

@@ -85,6 +85,11 @@ class Gap(StrEnum):
     DIRECTION_CHANGED = "direction_changed"
     POLL_MISSED = "poll_missed"
     FEED_ENDED = "feed_ended"
+    SILENCE = "silence"
+    OVERLOAD = "overload"
+    DISK_RESERVE = "disk_reserve"
+    SEGMENT_DAMAGED = "segment_damaged"
+    COLLECTOR_DOWN = "collector_down"
 
 
 def market_id(venue: Venue, native_id: str) -> MarketId:
