@@ -5,6 +5,8 @@
     <root>/_segments/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
     <root>/_blocks/venue=<v>/date=<day>/<HH>.parquet  _carries/venue=<v>/date=<day>/<HHMM>.parquet
     <root>/_lake.json  _watermarks.json
+    <wal>/<collector>-<epoch>-<number>[-<try>].wal  <collector>-<epoch>-<number>.state
+    <local>/hot/<table>/venue=<v>/<collector>-<epoch>-<first_seq>.arrows
 
 No other file spells a directory. What this module cannot parse is not part of the lake: it is
 reported by `lake.store.strangers` and never read. Temporary files begin with a dot.
@@ -15,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import PurePosixPath
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from lake.errors import BadName
 from lake.schema import BLOCKS, CARRIES, SEGMENTS, SEQ_BITS, TABLES, Table
@@ -24,9 +26,26 @@ _OWN: Final = (SEGMENTS, BLOCKS, CARRIES)
 MARKER: Final = "_lake.json"
 WATERMARKS: Final = "_watermarks.json"
 SUFFIX: Final = ".parquet"
+WAL: Final = ".wal"
+STATE: Final = ".state"
+HOT: Final = "hot"
+STREAM: Final = ".arrows"
 _RANGE = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)-(\d+)")
+_WAL_NAME = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)(?:-(\d+))?\.wal")
+_STATE_NAME = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)\.state")
+_HOT_NAME = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)\.arrows")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _VALUE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+
+
+class Life(NamedTuple):
+    """One collector's run from its start to its end; epochs count them."""
+
+    collector: str
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"{self.collector}-{self.epoch}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -108,6 +127,39 @@ def parse(path: PurePosixPath) -> Part:
     if found_part.path != path:
         raise BadName(f"{path}: is spelled {found_part.path}")
     return found_part
+
+
+def wal_name(life: Life, number: int, attempt: int = 0) -> str:
+    """The name of a file of the write-ahead log that begins with that record; later attempts count from 1."""
+    return f"{life}-{number}{f'-{attempt}' if attempt else ''}{WAL}"
+
+
+def parse_wal(name: str) -> tuple[Life, int, int] | None:
+    """Life, first record and attempt that `wal_name` spelled so; None if it is no such name."""
+    found = _WAL_NAME.fullmatch(name)
+    return None if found is None else (Life(found[1], int(found[2])), int(found[3]), int(found[4] or 0))
+
+
+def state_name(life: Life, number: int) -> str:
+    """The name of what was known just before that record."""
+    return f"{life}-{number}{STATE}"
+
+
+def parse_state(name: str) -> tuple[Life, int] | None:
+    """Life and record that `state_name` spelled so; None if it is no such name."""
+    found = _STATE_NAME.fullmatch(name)
+    return None if found is None else (Life(found[1], int(found[2])), int(found[3]))
+
+
+def hot_path(table: str, venue: str, life: Life, first_seq: int) -> PurePosixPath:
+    """Where the rows of a segment that is not published lie, below the lake's local folder."""
+    return PurePosixPath(HOT, table, f"venue={venue}", f"{life}-{first_seq}{STREAM}")
+
+
+def parse_hot(name: str) -> tuple[Life, int] | None:
+    """Life and first `seq` that the name of such a file spells; None if it is no such name."""
+    found = _HOT_NAME.fullmatch(name)
+    return None if found is None else (Life(found[1], int(found[2])), int(found[3]))
 
 
 def is_name(name: str) -> bool:

@@ -324,7 +324,7 @@ RAW = Table(
     key=("seq",),
     order=("seq",),
     partitions=VENUE_DAY,
-    about="everything that the collector was told, in order: every frame as it came off the socket, opens, closes, ticks",
+    about="what the collector was told, in order: every frame as it came off the socket, opens, closes, ticks",
 )
 
 BARS = Table(

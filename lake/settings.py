@@ -49,6 +49,9 @@ class Settings(BaseSettings):
         (), description="market ids always subscribed, comma-separated"
     )
     raw_retention_hours: float = Field(24, gt=0, description="how long raw frames are kept, hours")
+    disk_reserve_mb: float | None = Field(
+        None, ge=0, description="free space at which nothing more is taken in, MiB; default 512 or 5 %, the larger"
+    )
     wal_dir: Path | None = Field(None, description="folder of the write-ahead log; default <lake>/wal")
 
     backfill_hours: float = Field(24, ge=0, le=336, description="history fetched at start, hours; 0 = none")
@@ -140,6 +143,11 @@ class Settings(BaseSettings):
             defaults = {name: type(self).model_fields[name].default for name in names}
             given = {name: here[name] if given[name] == defaults[name] else given[name] for name in names}
         return Addresses(**given)
+
+    @property
+    def disk_reserve_bytes(self) -> int | None:
+        """The reserve that is set; None = the default."""
+        return None if self.disk_reserve_mb is None else round(self.disk_reserve_mb * (1 << 20))
 
     @property
     def lake_root(self) -> Path:

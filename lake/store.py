@@ -83,6 +83,11 @@ class Store:
             raise LakeMismatch(f"lake {root}: holds {name!r} data, not {mode.lake!r}; give another folder as LAKE_URI")
         return cls(root, name)
 
+    @property
+    def local(self) -> Path:
+        """The folder of what is this machine's alone: locks, hot rows, the write-ahead log."""
+        return self.root
+
     def path(self, part: Part) -> Path:
         """Where `part` lies."""
         return self.root / part.path
@@ -206,19 +211,25 @@ class Store:
         frames: int,
         tables: Mapping[tuple[Table, str], pl.DataFrame],
         input_digest: str | None,
+        *,
         ends: tuple[int, int] | None = None,
+        keep: bool = False,
     ) -> int:
         """Publish a segment's rows, one file a table and venue, then its lines in `segments`.
 
         `tables` maps (table, venue) to that segment's rows; empty frames leave no file. `ends` are the times of its
-        first and last frame by our clock, microseconds. Returns the rows that were new. Doing it twice, or again after a crash in the middle, changes nothing.
+        first and last frame by our clock, microseconds. Returns the rows that were new. Doing it twice, or again after
+        a crash in the middle, changes nothing. With `keep`, a file that is there already stands, whatever its rows.
         """
         added, lines = 0, []
         for (table, venue), frame in tables.items():
             if frame.is_empty():
                 continue
             part = layout.part(table, span.name, venue=venue, date=day)
-            added += frame.height if self.publish(part, frame) else 0
+            if keep and self.path(part).exists():
+                frame = self.load(part)
+            else:
+                added += frame.height if self.publish(part, frame) else 0
             size = self.path(part).stat().st_size
             lines.append(
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))

@@ -8,6 +8,8 @@ zero, is damaged: it is dropped, and a gap lasts until it is good again.
 from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from flows.collector.gaps import Gaps
 from flows.venues.base import Change, Forget, Hole, Level, Reset, Top
 from flows.venues.decimals import to_float
@@ -22,6 +24,30 @@ QuoteRow = tuple[int, int, int, float | None, float | None, float | None, float 
 
 TopOfBook = tuple[int | None, int | None, int | None, int | None]
 """Bid, ask, bid size, ask size; None for an empty side or an unknown size."""
+
+
+class BookState(msgspec.Struct, array_like=True):
+    """A `Book`, to be kept."""
+
+    market: int
+    bids: dict[int, int]
+    asks: dict[int, int]
+    is_whole: bool
+    is_streamed: bool
+    said: TopOfBook | None
+    written: TopOfBook | None
+    written_event: int
+    event: int
+    source: str
+    connection: str
+
+
+class BooksState(msgspec.Struct):
+    """`Books`, to be kept."""
+
+    books: list[BookState]
+    crossed: dict[int, int]
+    markets_of: dict[str, set[int]]
 
 
 class Book:
@@ -123,6 +149,21 @@ class Books:
     def __len__(self) -> int:
         return len(self._books)
 
+    def state(self) -> BooksState:
+        """All that is known, for `restore`; it is true until the next change."""
+        books = [BookState(*(getattr(book, name) for name in _KEPT)) for book in self._books.values()]
+        return BooksState(books, {market: since for market, (_, since) in self._crossed.items()}, self.markets_of)
+
+    def restore(self, state: BooksState) -> None:
+        """Go on from there."""
+        for kept in state.books:
+            book = self._books[kept.market] = Book(kept.market)
+            for name in _KEPT:
+                setattr(book, name, getattr(kept, name))
+            book.best_bid, book.best_ask = max(book.bids, default=None), min(book.asks, default=None)
+        self._crossed = {market: (self._books[market], since) for market, since in state.crossed.items()}
+        self.markets_of = state.markets_of
+
     def of(self, market: int, connection: str) -> Book:
         """The market's book, made if need be, now fed by `connection`."""
         book = self._books.get(market)
@@ -219,12 +260,12 @@ class Books:
             if book is not None:
                 self.lose(book, book.event if action.since is None else action.since, Gap(action.reason))
 
-    def disconnected(self, connection: str, last_good: int) -> None:
+    def disconnected(self, connection: str, last_good: int, reason: Gap = Gap.DISCONNECTED) -> None:
         """The connection's markets are unknown from its last good frame on."""
         for market in self.markets_of.pop(connection, ()):
             book = self._books[market]
             if book.connection == connection:
-                self.lose(book, last_good, Gap.DISCONNECTED)
+                self.lose(book, last_good, reason)
                 book.connection = ""
 
     def settle(self, book: Book, received: int, seq: int) -> QuoteRow | None:
@@ -267,3 +308,6 @@ class Books:
                 if book.written is not None:
                     self._gaps.open(market, book.connection, max(since, book.written_event + 1), Gap.BOOK_DAMAGED)
                     book.written = None
+
+
+_KEPT: Final = BookState.__struct_fields__

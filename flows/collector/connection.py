@@ -21,11 +21,17 @@ from flows.collector.timing import Clock, Limiter, Timing
 from flows.venues.base import Wire
 from lake.errors import SettingError
 from lake.text import safe_text
+from lake.vocab import Gap
 
 MOST_FRAME: Final = 32 << 20
 REFUSALS: Final = (401, 403)
 _POLICY: Final = 1008
 _SEND_WITHIN: Final = 5.0
+
+_FULL: Final = {
+    Gap.OVERLOAD: "more comes in than can be written",
+    Gap.DISK_RESERVE: "the disk is down to its reserve",
+}
 
 Send = Callable[[str], Awaitable[None]]
 
@@ -56,6 +62,10 @@ class Speaker(Protocol):
 
 class NotYet(Exception):
     """Something that is needed to connect is not there yet."""
+
+
+class _Full(Exception):
+    """Nothing more can be taken in."""
 
 
 class Loss(NamedTuple):
@@ -94,6 +104,7 @@ class Connection:
         self._link = link
         self._socket: ClientConnection | None = None
         self._ended: str | None = None  # why we ended it ourselves
+        self._why = Gap.DISCONNECTED  # what it is called in `gaps`
         self._opened = self._heard = self._data = 0.0
         self._silences = 0  # in a row: a quiet market's connection is not connected again and again
 
@@ -130,12 +141,14 @@ class Connection:
     # --- one life --------------------------------------------------------------------------------
 
     async def _life(self) -> Loss:
-        self._ended = None
+        self._ended, self._why = None, Gap.DISCONNECTED
         try:
             async with self._connect() as socket:
                 await self._talk(socket)
         except NotYet as exc:
             return Loss(str(exc))
+        except _Full:
+            return Loss(_FULL[self._why], 0.0)  # it waits for room before it connects again
         except SettingError as exc:
             return Loss(str(exc), self._link.timing.refused(self._link.rng), is_refused=True)
         except (WebSocketException, OSError, TimeoutError, EOFError) as exc:
@@ -167,7 +180,7 @@ class Connection:
         try:
             await self._receive(socket)
         except Exception:  # cancelled is another thing: the feed as a whole ends
-            self._link.intake.closed(self.name)
+            self._link.intake.closed(self.name, self._why)
             raise
         finally:
             self._socket = None
@@ -193,7 +206,16 @@ class Connection:
                 for text in self.speaker.heard(payload):
                     await self.send(text)
             if intake.is_full:
-                await intake.room()
+                await self._wait_for_room()
+
+    async def _wait_for_room(self) -> None:
+        """Let the venue's frames wait in the network; a connection that waits too long is given up before they rot."""
+        intake = self._link.intake
+        try:
+            await asyncio.wait_for(intake.room(), self._link.timing.full_within)
+        except TimeoutError:
+            self._why = intake.halt or Gap.OVERLOAD
+            raise _Full from None
 
     def _turn_good(self) -> None:
         self.is_good = True
@@ -216,6 +238,7 @@ class Connection:
                     await asyncio.wait_for(socket.send(self.speaker.ping), _SEND_WITHIN)
             silence = self._silence(now())
             if silence is not None:
+                self._why = Gap.SILENCE
                 self.restart(silence)
                 return
 

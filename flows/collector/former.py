@@ -17,7 +17,9 @@ _RECEIVED: Final = (QUOTES, TRADES, VENUE_STATS)
 
 _IS_ENDED: Final = pl.col("reason") == Gap.FEED_ENDED.value
 _IS_END: Final = _IS_ENDED & pl.col("market_key").is_not_null()  # a market's, written when a life is stopped
-_IS_ABSENCE: Final = _IS_ENDED & pl.col("market_key").is_null()  # the venue's, written when a life starts
+_IS_ABSENCE: Final = (  # the venue's, written when a life starts; older programs called it as the former
+    pl.col("reason").is_in([Gap.COLLECTOR_DOWN.value, Gap.FEED_ENDED.value]) & pl.col("market_key").is_null()
+)
 
 
 def next_epoch(store: Store, collector: str) -> int:

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import msgspec
+
 from lake.vocab import Gap
 
 GapRow = tuple[str, int, int, int | None, int, str, bool]
@@ -16,6 +18,13 @@ class Open(NamedTuple):
     reason: Gap
 
 
+class GapsState(msgspec.Struct):
+    """`Gaps`, to be kept."""
+
+    open: dict[int, Open]
+    unsaid: set[int]
+
+
 class Gaps:
     """Open gaps by market; `rows` are those to be written."""
 
@@ -23,6 +32,14 @@ class Gaps:
         self._open: dict[int, Open] = {}
         self._unsaid: set[int] = set()  # open, and not yet written
         self.rows: list[GapRow] = []
+
+    def state(self) -> GapsState:
+        """What is open, for `restore`."""
+        return GapsState(self._open, self._unsaid)
+
+    def restore(self, state: GapsState) -> None:
+        """Go on from there."""
+        self._open, self._unsaid = state.open, state.unsaid
 
     def open(self, market: int, connection: str, start: int, reason: Gap) -> None:
         """From `start` the market is unknown; an open gap of before stays as it is."""

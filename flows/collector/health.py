@@ -2,12 +2,30 @@
 
 import json
 from collections import Counter
-from typing import Any
+from typing import Any, Final
+
+import msgspec
 
 from flows.venues.base import Outcome
 from lake.clock import MINUTE_US
 
 Row = tuple[Any, ...]
+
+
+class MinuteState(msgspec.Struct):
+    """A `Minute`, to be kept."""
+
+    venue: str
+    start: int
+    frames: int
+    bytes: int
+    reconnects: int
+    seq: int
+    applied: int
+    others: dict[Outcome, int]
+    kinds: dict[str, int]
+    rows: dict[str, int]
+    lags: list[int]
 
 
 class Minute:
@@ -60,6 +78,18 @@ class Health:
     def __init__(self) -> None:
         self._open: dict[str, Minute] = {}
 
+    def state(self) -> dict[str, MinuteState]:
+        """The open minutes by connection, for `restore`."""
+        return {name: MinuteState(*(getattr(minute, field) for field in _KEPT)) for name, minute in self._open.items()}
+
+    def restore(self, state: dict[str, MinuteState]) -> None:
+        """Go on from there."""
+        for name, kept in state.items():
+            minute = self._open[name] = Minute(kept.venue, kept.start)
+            for field in _KEPT:
+                found = getattr(kept, field)
+                setattr(minute, field, Counter(found) if isinstance(found, dict) else found)
+
     def minute(self, connection: str, venue: str, received: int) -> tuple[Minute, Minute | None]:
         """The connection's minute at `received`, and the one that ended by it."""
         start = received - received % MINUTE_US
@@ -81,6 +111,9 @@ class Health:
         ended = list(self._open.items())
         self._open.clear()
         return ended
+
+
+_KEPT: Final = MinuteState.__struct_fields__
 
 
 def quantile(ordered: list[int], share: float) -> float | None:

@@ -1,9 +1,9 @@
 """A frame becomes rows: parsed, applied to the books, counted, gathered into segments.
 
-The same path live and in replay. Nothing here waits, reads a clock or touches a disk: a closed
-segment is handed to `seal`. A segment closes when a frame arrives that no longer belongs to it: after
-60 s, at a UTC hour's edge, or at 16 MiB once it is 10 s old, all by the frames' own received times.
-Live, `tick` says what time it is where no frame does.
+The same path live, in replay and after a crash. Nothing here waits, reads a clock or touches a disk: a
+closed segment is handed to `seal`. Live, all that moves it comes through `take`, segment ends included,
+so the same items give the same rows again; `state` is what is known between two of them. A recording
+knows nothing of segments: there one closes when a frame arrives that no longer belongs to it (`Rule`).
 """
 
 from collections import Counter
@@ -11,9 +11,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from flows.collector.books import Book, Books
-from flows.collector.gaps import Gaps
-from flows.collector.health import Health, Minute
+import msgspec
+import polars as pl
+
+from flows.collector.books import Book, Books, BooksState
+from flows.collector.gaps import Gaps, GapsState
+from flows.collector.health import Health, Minute, MinuteState
+from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Tick, Withheld, withheld
 from flows.collector.versions import Versions
 from flows.venues.base import (
     Adapter,
@@ -56,26 +60,41 @@ MOST_LAGS: Final = 50_000  # a minute and connection
 Row = tuple[Any, ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a segment is over: after 60 s, at a UTC hour's edge, or at 16 MiB once it is 10 s old.
+
+    `longest` is how long one that is open at an instant may get, and at multiples of `edge` one ends, microseconds.
+    """
+
+    longest: Callable[[int], int] = lambda received: SEGMENT_US
+    edge: int = HOUR_US
+
+    def is_over(self, first: int, size: int, received: int) -> bool:
+        """Whether what comes at `received` belongs to the next segment after one of `size` bytes since `first`."""
+        age = received - first
+        return (
+            age < 0
+            or age >= self.longest(received)
+            or received // self.edge > first // self.edge
+            or (size >= SEGMENT_BYTES and age >= SEGMENT_LEAST_US)
+        )
+
+
+@dataclass(slots=True, eq=False)
 class Segment:
-    """The rows of consecutive frames, by table and venue."""
+    """The rows of consecutive items, by table and venue."""
 
     first_seq: int
     first_received: int
     last_seq: int
+    last_received: int
     frames: int = 0
-    bytes: int = 0
+    size: int = 0  # bytes of them
     rows: dict[tuple[Table, str], list[Row]] = field(default_factory=dict)
-
-    def is_over(self, received: int, longest: int = SEGMENT_US, edge: int = HOUR_US) -> bool:
-        """Whether a frame of then belongs to the next segment: `longest` later, past an edge of UTC, or earlier."""
-        age = received - self.first_received
-        return (
-            age < 0
-            or age >= longest
-            or received // edge > self.first_received // edge
-            or (self.bytes >= SEGMENT_BYTES and age >= SEGMENT_LEAST_US)
-        )
+    items: list[Item] = field(default_factory=list)  # what table `raw` is made of
+    made: dict[tuple[Table, str], list[pl.DataFrame]] = field(default_factory=dict)  # of rows and items that were taken
+    known: bytes = b""  # what is known at its end, if a `Cut` ended it
 
 
 @dataclass(slots=True)
@@ -98,6 +117,24 @@ class Counts:
         return self.outcomes.total()
 
 
+class State(msgspec.Struct):
+    """What a `Pipeline` knows, to be kept."""
+
+    adapters: dict[Venue, bytes]
+    books: BooksState
+    gaps: GapsState
+    health: dict[str, MinuteState]
+    stats: dict[int, Stats]
+    subscribed: dict[str, int]
+    venues: dict[int, str]
+    last_good: dict[str, int]
+    polled: dict[int, tuple[str, int]]
+    polls_checked: int
+
+
+_STATE: Final = msgspec.msgpack.Decoder(State)
+
+
 class Listener(Protocol):
     """Who is told what frames said, so as to ask a venue for more, or for less."""
 
@@ -116,8 +153,8 @@ class Pipeline:
 
     `poll_every` gives the cadence of each polled connection in microseconds: what a poll said holds
     until the next is due, and a poll that did not come is a gap. Frames of the connections `describing`
-    tell what markets there are, and make no quotes: nobody follows these up. `longest` is how long a
-    segment that is open at an instant may get, and at multiples of `edge` one ends, both in microseconds.
+    tell what markets there are, and make no quotes: nobody follows these up. `rule` says where segments end;
+    None = where a `Cut` says so, and then what was told is kept for table `raw` as well.
     """
 
     def __init__(
@@ -127,16 +164,14 @@ class Pipeline:
         poll_every: Mapping[str, int] | None = None,
         *,
         describing: Collection[str] = (),
-        longest: Callable[[int], int] = lambda received: SEGMENT_US,
-        edge: int = HOUR_US,
+        rule: Rule | None = Rule(),
         listener: Listener | None = None,
     ) -> None:
         self._adapters = adapters
         self._seal = seal
         self._poll_every = {} if poll_every is None else poll_every
         self._describing = frozenset(describing)
-        self._longest = longest
-        self._edge = edge
+        self._rule = rule
         self._listener = listener
         self.subscribed: dict[str, int] = {}  # connection to markets asked for
         self.described: set[int] = set()  # markets that a catalogue has named
@@ -154,6 +189,44 @@ class Pipeline:
         self._segment: Segment | None = None
         self.counts = Counts()
 
+    def take(self, item: Item) -> None:
+        """Whatever it is, in its turn."""
+        segment = self._reach(item.seq, item.received)
+        if self._rule is None:
+            segment.items.append(self._kept(item))
+        match item:
+            case Frame():
+                self.feed(item)
+            case Tick():
+                self.tick(item.received, item.seq)
+            case Cut():
+                self._end(segment, item.received)
+            case Opened():
+                self.opened(item)
+            case Closed():
+                self.closed(item)
+            case Asked():
+                self.subscribed[item.connection] = item.markets
+            case Dropped():
+                self.drop(item.markets, item.received)
+            case Absent():
+                self.absent(item.venue, item.start, item.received, item.seq, item.reason)
+            case Withheld():
+                pass
+
+    def _kept(self, item: Item) -> Item:
+        """The item as table `raw` has it: of a catalogue's page only that it was here."""
+        if not isinstance(item, Frame) or item.connection not in self._describing:
+            return item
+        return Withheld(
+            seq=item.seq,
+            received=item.received,
+            monotonic=item.monotonic,
+            connection=item.connection,
+            wire=item.wire,
+            payload=withheld(item.payload),
+        )
+
     def opened(self, opened: Opened) -> None:
         """A connection opened: what was known through its former life is unknown since its last frame."""
         self._adapters[opened.wire.venue].opened(opened)
@@ -163,24 +236,22 @@ class Pipeline:
             minute, _ = self._health.minute(opened.connection, opened.wire.venue.value, last)
             minute.reconnects += 1
 
-    def absent(self, venue: Venue, start: int, received: int, spare: Callable[[], int]) -> None:
+    def absent(self, venue: Venue, start: int, received: int, seq: int, reason: Gap = Gap.COLLECTOR_DOWN) -> None:
         """Nobody heard of the venue from `start` until now: a gap of all markets, unknown until their next quotes."""
-        self._require_segment(received, spare)
-        assert self._segment is not None
-        start, reason = min(start, received), Gap.FEED_ENDED.value
-        row = (venue.value, None, start, received, received, reason, False, self._segment.last_seq)
+        segment = self._reach(seq, received)
+        row = (venue.value, None, min(start, received), received, received, reason.value, False, segment.last_seq)
         self._add(GAPS, venue.value, row, None)
 
     def closed(self, closed: Closed) -> None:
         """A connection was lost: its markets are unknown since its last frame, until it is back."""
         last = self._last_good.get(closed.connection)
         if last is not None:
-            self._books.disconnected(closed.connection, last)
+            self._books.disconnected(closed.connection, last, closed.reason)
 
-    def tick(self, received: int, spare: Callable[[], int]) -> None:
+    def tick(self, received: int, seq: int) -> None:
         """It is `received` and no frame waits: what is due by the clock is written, a segment that is over sealed.
 
-        Rows of which no frame is the cause have a segment of their own where none is open; `spare` gives its seq.
+        Rows of which no frame is the cause have a segment of their own, of `seq`, where none is open.
         """
         self._books.check_crossed(received)
         self._check_polls(received)
@@ -189,13 +260,14 @@ class Pipeline:
         self._gaps.announce(received - ANNOUNCE_US, received)
         ended = self._health.ended(received)
         if ended or self._gaps.rows:
-            self._require_segment(received, spare)
+            self._reach(seq, received)
         for connection, minute in ended:
             self._write_minute(connection, minute)
-        if self._segment is not None:
-            self._write_gaps(self._segment.last_seq, None)
-            if self._segment.is_over(received, self._longest(received), self._edge):
-                self._close(self._segment)
+        segment = self._segment
+        if segment is not None:
+            self._write_gaps(segment.last_seq, None)
+            if self._is_over(segment, received):
+                self._close(segment)
 
     def drop(self, markets: Iterable[int], received: int) -> None:
         """These are followed no longer: their books are forgotten, and nothing of them is missed from now on."""
@@ -207,16 +279,11 @@ class Pipeline:
     def feed(self, frame: Frame) -> None:
         """Take the next frame."""
         segment = self._segment
-        if segment is not None and segment.is_over(frame.received, self._longest(frame.received), self._edge):
-            for connection, minute in self._health.ended(frame.received):
-                self._write_minute(connection, minute)  # the account of a minute lies with its rows
-            self._close(segment)
-            segment = None
-        if segment is None:
-            segment = self._segment = Segment(frame.seq, frame.received, frame.seq)
-        segment.last_seq = frame.seq
+        if segment is not None and self._is_over(segment, frame.received):
+            self._end(segment, frame.received)
+        segment = self._reach(frame.seq, frame.received)
         segment.frames += 1
-        segment.bytes += len(frame.payload)
+        segment.size += len(frame.payload)
         venue = frame.wire.venue
         minute = self._minute(frame, segment)
         messages = self._adapters[venue].parse(frame)
@@ -244,12 +311,15 @@ class Pipeline:
             self._tell_lost()
         self._last_good[frame.connection] = frame.received
 
-    def finish(self, received: int, spare: Callable[[], int] | None = None) -> None:
-        """The feed ends at `received`: open gaps and minutes are written, the last segment is sealed."""
+    def finish(self, received: int, seq: int | None = None) -> None:
+        """The feed ends at `received`: open gaps and minutes are written, the last segment is sealed.
+
+        Where no segment is open these have one of their own, of `seq`.
+        """
         if self._segment is None:
-            if spare is None or not self._last_good:
+            if seq is None or not self._last_good:
                 return
-            self._require_segment(received, spare)
+            self._reach(seq, received)
         assert self._segment is not None
         self._books.check_crossed(received)
         for market in self._venues:
@@ -264,6 +334,73 @@ class Pipeline:
             self._write_minute(connection, minute)
         self._close(self._segment)
         self._segment = None
+
+    def connections(self) -> list[str]:
+        """Those that frames came on."""
+        return list(self._last_good)
+
+    def heard(self) -> dict[Venue, int]:
+        """When each venue was heard of last, microseconds."""
+        return {
+            venue: max(times)
+            for venue in self._adapters
+            if (times := [at for name, at in self._last_good.items() if name.startswith(venue.value)])
+        }
+
+    @property
+    def open(self) -> Segment | None:
+        """The segment that rows go into."""
+        return self._segment
+
+    # --- segments, and what is known between two of them -------------------------------------------
+
+    def _is_over(self, segment: Segment, received: int) -> bool:
+        return self._rule is not None and self._rule.is_over(segment.first_received, segment.size, received)
+
+    def _reach(self, seq: int, received: int) -> Segment:
+        """The open segment, now up to `seq`."""
+        segment = self._segment
+        if segment is None:
+            segment = self._segment = Segment(seq, received, seq, received)
+        elif seq > segment.last_seq:
+            segment.last_seq, segment.last_received = seq, received
+        return segment
+
+    def _end(self, segment: Segment, received: int) -> None:
+        """It ends here; the account of a minute that is over lies with the minute's rows."""
+        for connection, minute in self._health.ended(received):
+            self._write_minute(connection, minute)
+        if self._rule is None:
+            segment.known = self.state()
+        self._close(segment)
+
+    def state(self) -> bytes:
+        """All that later items are read by, after a `Cut`; without versions of markets, which are in the lake."""
+        followed = {market: stats for market, stats in self.stats.items() if market in self._venues}
+        kept = State(
+            {venue: adapter.state() for venue, adapter in self._adapters.items()},
+            self._books.state(),
+            self._gaps.state(),
+            self._health.state(),
+            followed,
+            self.subscribed,
+            self._venues,
+            self._last_good,
+            self._polled,
+            self._polls_checked,
+        )
+        return msgspec.msgpack.encode(kept)
+
+    def restore(self, state: bytes) -> None:
+        """Go on from there. Raises `msgspec.DecodeError` on what another program's `state` returned."""
+        kept = _STATE.decode(state)
+        for venue, told in kept.adapters.items():
+            self._adapters[venue].restore(told)
+        self._books.restore(kept.books)
+        self._gaps.restore(kept.gaps)
+        self._health.restore(kept.health)
+        self.stats, self.subscribed, self._venues = kept.stats, kept.subscribed, kept.venues
+        self._last_good, self._polled, self._polls_checked = kept.last_good, kept.polled, kept.polls_checked
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -399,11 +536,6 @@ class Pipeline:
     def _write_gaps(self, seq: int, minute: Minute | None) -> None:
         for row in self._gaps.take():
             self._add(GAPS, self._venues[row[1]], (*row, seq), minute)
-
-    def _require_segment(self, received: int, spare: Callable[[], int]) -> None:
-        if self._segment is None:
-            seq = spare()
-            self._segment = Segment(seq, received, seq)
 
     def _minute(self, frame: Frame, segment: Segment) -> Minute:
         minute, ended = self._health.minute(frame.connection, frame.wire.venue.value, frame.received)

@@ -1,8 +1,9 @@
 """The live collector: both venues at once, one pipeline, one writer; what stops one venue does not stop the other.
 
-Sockets put frames into the intake; one consumer takes them out, a few milliseconds at a time, feeds the pipeline, and
-tells it the time; closed segments are published by a thread. On `stop` the sockets are closed first, then everything
-that came in is published.
+Sockets put frames into the intake, which records them in the write-ahead log; one consumer takes them out, a few
+milliseconds at a time, and feeds the pipeline. Threads write the log, show the rows of the open segment and publish the
+closed ones; what a former life left in its log is sealed beside all that. On `stop` the sockets are closed first, then
+everything that came in is published.
 """
 
 import asyncio
@@ -15,27 +16,32 @@ from typing import Any, Final
 from flows.collector.backfill import PAUSE, Backfill
 from flows.collector.catalog import rate_of
 from flows.collector.chorus import Chorus
+from flows.collector.commits import Commits
 from flows.collector.connection import Link, is_worth_a_word
 from flows.collector.former import last_word, next_epoch, remember
 from flows.collector.health import Minute, quantile
 from flows.collector.http import Http
 from flows.collector.intake import Intake
 from flows.collector.kalshi_session import KalshiSession
-from flows.collector.pipeline import Counts, Pipeline
+from flows.collector.pipeline import Counts, Listener, Pipeline, Rule, Segment
 from flows.collector.polymarket_session import CLOB_RATE, PolymarketSession
-from flows.collector.sealing import Sealer
+from flows.collector.recover import rebuild, recover
+from flows.collector.sealing import Sealer, Waiting
 from flows.collector.session import Common, Session, catalog_name, poll_name
 from flows.collector.signing import key_of
 from flows.collector.timing import Clock, Limiter, Timing
 from flows.collector.universe import rule_of
-from flows.venues.base import Closed, Frame, Outcome
+from flows.venues.base import Frame, Outcome
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
+from lake import disk, wal
 from lake.clock import MINUTE_US, SECOND_US
-from lake.errors import SettingError
+from lake.errors import LakeError, SettingError
+from lake.layout import Life
 from lake.schema import EVENTS, MARKETS
 from lake.settings import Settings
 from lake.store import Store
+from lake.text import safe_text
 from lake.vocab import Gap, Mode, Venue
 
 LOG: Final = logging.getLogger("movers.collector")
@@ -44,6 +50,8 @@ QUIET: Final = ("httpx", "httpcore", "websockets")
 
 LOOK: Final = 0.02  # seconds between two looks into the intake
 SLICE: Final = 0.008  # seconds of work after which receivers have their turn
+SHOW: Final = 0.15
+"""Seconds between two looks at the rows of the open segment: they are shown some 250 ms after they came in."""
 
 
 @dataclass(slots=True)
@@ -70,8 +78,10 @@ async def collect(
     clock: Clock | None = None,
     timing: Timing | None = None,
     backfill_pause: float = PAUSE,
+    on_commit: Callable[[int], None] = lambda number: None,
 ) -> CollectReport:
-    """Collect until `stop`; `say` gets a line whenever something happens that a person wants to know.
+    """Collect until `stop`; `say` gets a line whenever something happens that a person wants to know,
+    `on_commit` the number of the newest record whenever it is on disk.
 
     Raises `SettingError` in mode replay, `LakeError` where the lake cannot be read, `PublishConflict` if another
     collector writes under this one's name.
@@ -80,7 +90,8 @@ async def collect(
         raise SettingError("COLLECTOR_MODE=replay: there is no venue to collect from; use `movers replay PATH`")
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    live = _Live(settings, store, say, rng or Random(), clock or Clock(), timing or Timing.of(settings), backfill_pause)
+    clock, timing = clock or Clock(), timing or Timing.of(settings)
+    live = _Live(settings, store, say, rng or Random(), clock, timing, backfill_pause, on_commit)
     return await live.run(stop)
 
 
@@ -96,6 +107,7 @@ class _Live:
         clock: Clock,
         timing: Timing,
         backfill_pause: float,
+        on_commit: Callable[[int], None],
     ) -> None:
         self._settings = settings
         self._store = store
@@ -105,56 +117,108 @@ class _Live:
         self._timing = timing
         self._backfill_pause = backfill_pause
         self._started = clock.wall()
-        self._epoch = next_epoch(store, settings.collector_name)
-        self._intake = Intake(self._epoch, clock)
-        self._sealer = Sealer(store, settings.collector_name, timing=timing, rng=rng, say=say)
+        self._folder = settings.wal_dir or store.local / "wal"
+        self._venues = [Venue.POLYMARKET] if settings.collector_mode is Mode.POLYMARKET else list(Venue)
+        self._former = [life for life in wal.lives(self._folder) if life.collector == settings.collector_name]
+        epochs = [next_epoch(store, settings.collector_name), *(life.epoch + 1 for life in self._former)]
+        self._life = Life(settings.collector_name, max(epochs))
+        boot_id = wal.boot_id()
+        log = wal.Log(self._folder, self._life, boot_id)
+        self._intake = Intake(
+            self._life.epoch,
+            clock,
+            recorder=log,
+            withheld=[catalog_name(venue) for venue in self._venues],
+            # at the minute's edge too, so that the minute's refresh finds the whole minute
+            rule=Rule(lambda received: timing.segment(received - self._started), MINUTE_US),
+        )
+        self._commits = Commits(
+            log,
+            self._intake,
+            clock,
+            say=say,
+            is_low=lambda: disk.is_low(self._folder, settings.disk_reserve_bytes),
+            on_commit=on_commit,
+        )
+        self._sealer = Sealer(
+            store, self._life, self._commits, self._rebuild, boot_id=boot_id, timing=timing, rng=rng, say=say
+        )
         self._minutes: dict[str, list[Minute]] = {}  # venue to minutes since the last line of health
         self._logged = self._started
         self._unforeseen = 0  # frames that were skipped
-        venues = [Venue.POLYMARKET] if settings.collector_mode is Mode.POLYMARKET else list(Venue)
-        every = round(timing.poll_every * SECOND_US)
-        self._pipeline = Pipeline(
-            {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=True)},
-            self._sealer,
-            {poll_name(venue): every for venue in venues},
-            describing=[catalog_name(venue) for venue in venues],
-            longest=lambda received: timing.segment(received - self._started),
-            edge=MINUTE_US,  # so that the minute's refresh finds the whole minute
-            listener=self,
-        )
+        self._pipeline = self._make(self._sealer, self)
         connects = Limiter(
             timing.connects_a_minute / 60, burst=timing.connects_a_minute, gap=timing.connect_gap, clock=clock
         )
         self._chorus = Chorus(say)
         self._link = Link(self._intake, clock, timing, rng, connects, say, self._chorus)
         self._https: list[Http] = []
-        self._sessions: dict[Venue, Session] = {venue: self._session(venue) for venue in venues}
+        self._sessions: dict[Venue, Session] = {venue: self._session(venue) for venue in self._venues}
 
     async def run(self, stop: asyncio.Event) -> CollectReport:
         """Until `stop`, then drain."""
         began = self._clock.monotonic()
         self._look_back()
-        sealing, consuming = asyncio.create_task(self._sealer.run()), asyncio.create_task(self._consume())
+        writing = [asyncio.create_task(work) for work in (self._commits.run(), self._sealer.run(), self._consume())]
+        beside = [asyncio.create_task(work) for work in (self._show(), self._recover())]
         feeding = [asyncio.create_task(work) for work in self._work()]
         stopping = asyncio.create_task(stop.wait())
         try:
-            await asyncio.wait([stopping, sealing, consuming], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopping, *writing], return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _cancel(stopping, *feeding)
-            await self._drain(sealing, consuming)
-        for task in (sealing, consuming):
+            await self._drain(writing, beside)
+        for task in writing:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
         return self._report(self._clock.monotonic() - began)
 
     def _look_back(self) -> None:
-        """Take up what the lake knows: markets and events, and where a former life broke off."""
+        """Take up what the lake knows: markets and events, and where a former life broke off.
+
+        Of a life that left a log, what is read from it says so (`_recover`).
+        """
         remember(self._store, MARKETS, self._pipeline.markets)
         remember(self._store, EVENTS, self._pipeline.events)
+        if self._former:
+            return
         for venue in self._sessions:
             start = last_word(self._store, self._settings.collector_name, venue)
             if start is not None:
-                self._pipeline.absent(venue, start, self._started, self._intake.spare)
+                self._intake.absent(venue, start)
+
+    async def _recover(self) -> None:
+        """Seal what former lives left in their logs; what cannot be sealed now stays for the next start."""
+        for life in self._former:
+            self._say(f"log: sealing what life {life} left")
+            make = self._remembering
+            try:
+                report = await asyncio.to_thread(recover, self._store, self._folder, life, make, self._started)
+                self._say(f"log: sealed {report}")
+            except (LakeError, OSError) as exc:
+                LOG.exception("log of %s: not sealed", life)
+                self._say(f"log: {safe_text(str(exc), 300)}; the log of life {life} stays until the next start")
+
+    def _remembering(self, seal: Callable[[Segment], None]) -> Pipeline:
+        """A pipeline for a log's records, which knows the markets that the lake knows."""
+        pipeline = self._make(seal)
+        remember(self._store, MARKETS, pipeline.markets)
+        remember(self._store, EVENTS, pipeline.events)
+        return pipeline
+
+    def _rebuild(self, waiting: Waiting) -> Segment:
+        return rebuild(self._folder, self._life, self._remembering, waiting)
+
+    def _make(self, seal: Callable[[Segment], None], listener: Listener | None = None) -> Pipeline:
+        every = round(self._timing.poll_every * SECOND_US)
+        return Pipeline(
+            {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=True)},
+            seal,
+            {poll_name(venue): every for venue in self._venues},
+            describing=[catalog_name(venue) for venue in self._venues],
+            rule=None,
+            listener=listener,
+        )
 
     def _work(self) -> list[Any]:
         work: list[Any] = [self._keep(venue.value, session.run) for venue, session in self._sessions.items()]
@@ -185,31 +249,34 @@ class _Live:
         """Feed the pipeline in slices, and tell it the time when nothing waits."""
         now, due = self._clock.monotonic, 0.0
         while True:
-            if not self._sealer.is_full:
-                self._feed_slice()
+            self._feed_slice()
             if len(self._intake):
-                await asyncio.sleep(0 if not self._sealer.is_full else LOOK)
+                await asyncio.sleep(0)
                 continue
             if now() >= due:
                 due = now() + self._timing.tick
-                self._pipeline.tick(self._clock.wall(), self._intake.spare)
+                self._intake.tick()
+                self._feed_slice()
             await asyncio.sleep(LOOK)
 
     def _feed_slice(self, seconds: float = SLICE) -> None:
-        take, feed, now = self._intake.take, self._pipeline.feed, self._clock.monotonic
+        take, feed, now = self._intake.take, self._pipeline.take, self._clock.monotonic
         until = now() + seconds
         while (item := take()) is not None:
-            if isinstance(item, Frame):
-                try:
-                    feed(item)
-                except Exception:
-                    self._skipped(item)
-            elif isinstance(item, Closed):
-                self._pipeline.closed(item)
-            else:
-                self._pipeline.opened(item)
+            try:
+                feed(item)
+            except Exception:
+                if not isinstance(item, Frame):
+                    raise
+                self._skipped(item)
             if now() > until:
                 return
+
+    async def _show(self) -> None:
+        """Show the rows of the open segment to other processes, again and again."""
+        while True:
+            await self._sealer.show(self._pipeline.open)
+            await asyncio.sleep(SHOW)
 
     def _skipped(self, frame: Frame) -> None:
         """A frame on which the parsers fail, as they never should, must not end the feed."""
@@ -218,14 +285,21 @@ class _Live:
             LOG.exception("%s: a frame of %s bytes was skipped", frame.connection, len(frame.payload))
             self._say(f"{frame.connection}: a frame could not be processed and was skipped, {self._unforeseen} so far")
 
-    async def _drain(self, sealing: asyncio.Task[None], consuming: asyncio.Task[None]) -> None:
+    async def _drain(self, writing: list[asyncio.Task[None]], beside: list[asyncio.Task[None]]) -> None:
         """Everything that came in becomes rows, and every row is published, within the time for it."""
-        await _cancel(consuming)
+        committing, sealing, consuming = writing
+        await _cancel(consuming, *beside)
+        self._intake.tick()
         self._feed_slice(float("inf"))
-        self._pipeline.finish(self._clock.wall(), self._intake.spare)
+        self._pipeline.finish(self._clock.wall())
         finishing = asyncio.create_task(self._sealer.finish())
-        await asyncio.wait([finishing, sealing], timeout=self._timing.drain_within, return_when=asyncio.FIRST_COMPLETED)
-        await _cancel(finishing, sealing)
+        ends = {finishing, committing, sealing}
+        await asyncio.wait(ends, timeout=self._timing.drain_within, return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(finishing, committing, sealing)
+        self._commits.close()
+        self._sealer.close()
+        if not self._sealer.waiting:
+            await asyncio.to_thread(wal.forget_all, self._folder, self._life)
         for http in self._https:
             await http.close()
 
@@ -273,9 +347,9 @@ class _Live:
         self._chorus.flush()
         connects = sum(connection.opens for session in self._sessions.values() for connection in session.connections)
         if sealer.waiting:
-            self._say(f"lake: {sealer.waiting} segments could not be written before the end")
+            self._say(f"lake: {sealer.waiting} segments stay in the log, and are sealed at the next start")
         return CollectReport(
-            self._epoch,
+            self._life.epoch,
             self._pipeline.counts,
             segments=sealer.published,
             rows=sealer.rows,

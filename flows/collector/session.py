@@ -98,7 +98,9 @@ class Session(ABC):
                 async for wire, page in catalog.pages(self._common.listing, self.venue):
                     await self._link.intake.room()
                     self._link.intake.frame(catalog_name(self.venue), wire, page)
-                return await self._described()
+                found = await self._described()
+                self._link.intake.anchor()
+                return found
             except VenueError as exc:
                 if not isinstance(exc, Unreachable) and (found := await self._described()):
                     self._say(f"catalogue: {exc}; it is not whole, {len(found):,} open markets came in")
@@ -163,7 +165,7 @@ class Session(ABC):
                 del self._leaving[market]
             if over:
                 await self.drop(over)
-                self._pipeline.drop([one.market for one in over], self._link.clock.wall())
+                self._link.intake.dropped(one.market for one in over)
             new = self._arrived()
             if new:
                 self.followed |= {one.market: one for one in new}
@@ -216,7 +218,7 @@ class Session(ABC):
 
     def _note_subscribed(self) -> None:
         for connection in self.connections:
-            self._pipeline.subscribed[connection.name] = connection.speaker.markets
+            self._link.intake.asked(connection.name, connection.speaker.markets)
 
     def _tell_start(self, found: int) -> None:
         count, timing = len(self.connections), self._link.timing

@@ -42,6 +42,7 @@ class Timing:
     connect_gap: float = 0.1  # between two handshakes
     open_timeout: float = 10
     close_timeout: float = 1
+    full_within: float = 5  # a connection whose frames cannot be taken in for so long is given up
     tick: float = 0.25
     poll_every: float = 30
     failures_before_polling: int = 10

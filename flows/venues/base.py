@@ -6,16 +6,19 @@ of the first outcome, in integers of 1e-6 and microseconds. What they do to book
 that makes, is `flows.collector`'s.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from itertools import islice
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from lake.clock import DAY_US, MINUTE_US
 from lake.errors import BadFrame
 from lake.schema import SEQ_BITS
-from lake.vocab import Source, TakerSide, Venue
+from lake.vocab import Gap, Source, TakerSide, Venue
+
+T = TypeVar("T")
 
 Level = tuple[int, int]
 """Price and size."""
@@ -55,6 +58,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     received: int  # our clock, microseconds
     payload: bytes
     wire: Wire
+    monotonic: int = 0  # a clock that nobody sets, microseconds; 0 = not noted
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
@@ -63,6 +67,8 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     connection: str
     received: int
     wire: Wire
+    seq: int = 0
+    monotonic: int = 0
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):
@@ -70,6 +76,9 @@ class Closed(msgspec.Struct, frozen=True, gc=False):
 
     connection: str
     received: int
+    reason: Gap = Gap.DISCONNECTED
+    seq: int = 0
+    monotonic: int = 0
 
 
 def frame_seq(epoch: int, number: int) -> int:
@@ -201,6 +210,17 @@ class Adapter(Protocol):
 
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages in order. Never raises on bytes, whatever they are."""
+
+    def state(self) -> bytes:
+        """All that later frames are read by, for `restore`."""
+
+    def restore(self, state: bytes) -> None:
+        """Go on from there. Raises `msgspec.DecodeError` on what another program's `state` returned."""
+
+
+def newest(items: Collection[T], most: int) -> list[T]:
+    """The last of these, at most so many."""
+    return list(islice(items, max(0, len(items) - most), None))
 
 
 def dead(reason: object, raw: bytes) -> Message:

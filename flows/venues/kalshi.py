@@ -40,7 +40,7 @@ from flows.venues.decimals import ONE, Number, cents, price, quote, size, units
 from flows.venues.fields import instant, rules_hash, said, since_epoch
 from flows.venues.history import CANDLES_ANSWER, candles
 from flows.venues.kalshi_rest import Ladder, family_name, key_of, taker, whole
-from flows.venues.kalshi_rest_wire import LEVELS
+from flows.venues.kalshi_rest_wire import LEVELS, RestEvent, RestSeries
 from flows.venues.kalshi_wire import (
     FRAME,
     KIND,
@@ -90,6 +90,22 @@ class Sid(NamedTuple):
     number: int
 
 
+class _State(msgspec.Struct):
+    """What `Kalshi` remembers."""
+
+    yes_scale: dict[str, bool]
+    guessed: dict[Sid, set[int]]
+    last_seq: dict[Sid, tuple[int, int]]
+    books: dict[Sid, set[int]]
+    named: set[str]
+    trades: list[str]
+    events: dict[str, RestEvent]
+    series: dict[str, RestSeries]
+
+
+_STATE: Final = msgspec.msgpack.Decoder(_State)
+
+
 class Kalshi:
     """The venue's adapter: `flows.venues.base.Adapter` for its socket and its REST answers.
 
@@ -106,6 +122,28 @@ class Kalshi:
         self._named: set[str] = set()
         self._trades = kalshi_rest.Seen()
         self._catalogue = kalshi_rest.Catalogue()
+
+    def state(self) -> bytes:
+        """All that later frames are read by; of trades the newest."""
+        found = _State(
+            self._yes_scale,
+            self._guessed,
+            self._last_seq,
+            self._books,
+            self._named,
+            self._trades.newest(),
+            *self._catalogue.known(),
+        )
+        return msgspec.msgpack.encode(found)
+
+    def restore(self, state: bytes) -> None:
+        """Go on from there."""
+        found = _STATE.decode(state)
+        self._yes_scale, self._guessed, self._last_seq = found.yes_scale, found.guessed, found.last_seq
+        self._books, self._named = found.books, found.named
+        for trade_id in found.trades:
+            self._trades.add(trade_id)
+        self._catalogue.know(found.events, found.series)
 
     def opened(self, opened: Opened) -> None:
         """Sids and sequence numbers start again on every connection."""

@@ -27,6 +27,7 @@ from flows.venues.base import (
     Trade,
     dead,
     ignored,
+    newest,
     plain,
 )
 from flows.venues.decimals import ONE, Number, cents, price, quote, size, to_float, units
@@ -53,6 +54,7 @@ from lake.vocab import MarketId, MarketStatus, Source, TakerSide, Venue, market_
 Ladder = list[Level]
 
 _REMEMBERED: Final = 500_000
+_TOLD: Final = 20_000
 
 
 @lru_cache(maxsize=1_000_000)
@@ -104,6 +106,10 @@ class Seen:
             self._ids.popitem(last=False)
         return True
 
+    def newest(self) -> list[str]:
+        """Those that may be told again, oldest first."""
+        return newest(self._ids, _TOLD)
+
 
 class Catalogue:
     """Reads answers; remembers which series and category an event belongs to."""
@@ -111,6 +117,14 @@ class Catalogue:
     def __init__(self) -> None:
         self._events: dict[str, RestEvent] = {}
         self._series: dict[str, RestSeries] = {}
+
+    def known(self) -> tuple[dict[str, RestEvent], dict[str, RestSeries]]:
+        """Events and series so far, for `know`."""
+        return self._events, self._series
+
+    def know(self, events: dict[str, RestEvent], series: dict[str, RestSeries]) -> None:
+        """Remember these."""
+        self._events, self._series = events, series
 
     def answer(self, raw: bytes, seen: Seen) -> list[Message]:
         """A message for each market, event, series, trade or book of the answer; raises `BadFrame`, msgspec's."""

@@ -33,6 +33,7 @@ from flows.venues.base import (
     elements,
     ignored,
     is_off_clock,
+    newest,
     once_a_market,
     plain,
 )
@@ -60,6 +61,7 @@ from lake.errors import BadFrame
 from lake.vocab import Gap, MarketStatus, Source, TakerSide, Venue, market_id, market_key
 
 _REMEMBERED: Final = 200_000  # fills and mirrors kept to know a repeat
+_TOLD: Final = 20_000  # of these, in `state`: the newest, which are the ones that are told again
 
 
 _Key = TypeVar("_Key")
@@ -73,6 +75,21 @@ class Token(NamedTuple):
     is_first: bool
 
 
+class _State(msgspec.Struct):
+    """What `Polymarket` remembers."""
+
+    pairs: dict[int, list[str]]
+    placeholders: set[int]
+    fills: dict[str, dict[str, int]]
+    trade_ids: list[str]
+    prints: list[tuple[tuple[int, str, int, int, bool], tuple[int, int]]]
+    changes: dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]]
+    books: dict[str, tuple[str, str, int]]
+
+
+_STATE: Final = msgspec.msgpack.Decoder(_State)
+
+
 class Polymarket:
     """The venue's adapter: `flows.venues.base.Adapter` for its socket and its REST answers."""
 
@@ -82,9 +99,32 @@ class Polymarket:
         self._placeholders: set[int] = set()
         self._fills: dict[str, Counter[str]] = {}  # connection to fills of a token and transaction
         self._trade_ids: OrderedDict[str, None] = OrderedDict()
-        self._prints: OrderedDict[tuple[object, ...], tuple[int, int]] = OrderedDict()  # a fill's prints by token
+        self._prints: OrderedDict[tuple[int, str, int, int, bool], tuple[int, int]] = OrderedDict()  # by token
         self._last_change: dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]] = {}
-        self._last_book: dict[str, tuple[object, ...]] = {}
+        self._last_book: dict[str, tuple[str, str, int]] = {}
+
+    def state(self) -> bytes:
+        """All that later frames are read by; of fills the newest."""
+        found = _State(
+            self._pairs,
+            self._placeholders,
+            {name: dict(newest(counts.items(), _TOLD)) for name, counts in self._fills.items()},
+            newest(self._trade_ids, _TOLD),
+            newest(self._prints.items(), _TOLD),
+            self._last_change,
+            self._last_book,
+        )
+        return msgspec.msgpack.encode(found)
+
+    def restore(self, state: bytes) -> None:
+        """Go on from there."""
+        found = _STATE.decode(state)
+        for key, tokens in found.pairs.items():
+            self._place(key, tokens)
+        self._placeholders = found.placeholders
+        self._fills = {name: Counter(counts) for name, counts in found.fills.items()}
+        self._trade_ids, self._prints = OrderedDict.fromkeys(found.trade_ids), OrderedDict(found.prints)
+        self._last_change, self._last_book = found.changes, found.books
 
     def opened(self, opened: Opened) -> None:
         """A new connection counts its fills from one; books of before it may be sent again."""
@@ -193,7 +233,7 @@ class Polymarket:
         actions: list[Action] = []
         token = self._token(wire.market, wire.asset_id, actions)
         reset = _reset(token, *levels)
-        key = (wire.timestamp, wire.hash, hash((*reset.bids, None, *reset.asks)))
+        key = (wire.timestamp, wire.hash, hash((*reset.bids, -1, *reset.asks)))
         if wire.hash and self._last_book.get(wire.asset_id) == key:
             return DUPLICATE
         self._last_book[wire.asset_id] = key

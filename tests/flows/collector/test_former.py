@@ -24,7 +24,7 @@ def lived(store: Store, *, ended_well: bool) -> Feed:
     if ended_well:
         run.finish()
     else:
-        run.pipeline.tick(run.now + 70_000_000, lambda: 0)
+        run.pipeline.tick(run.now + 70_000_000, 0)
     for segment in run.sealed:
         publish(store, segment, "main")
     return run
@@ -82,11 +82,11 @@ def test_published_twice_is_there_once(store):
 def life(store: Store, epoch: int, *, absent: int, at: float | None) -> None:
     """A life that is killed: it starts with the gap of its absence, and may hear of a Kalshi book at `at`."""
     run = Feed(Wire.KALSHI_SOCKET)
-    run.pipeline.absent(Venue.KALSHI, START + absent * SECOND, START + 100 * SECOND, lambda: epoch << 40)
+    run.pipeline.absent(Venue.KALSHI, START + absent * SECOND, START + 100 * SECOND, epoch << 40)
     if at is not None:
         payload = frame("kalshi/snapshot")
         run.pipeline.feed(Frame((epoch << 40) + 1, "c", START + round(at * SECOND), payload, run.wire))
-    run.pipeline.tick(START + 500 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 500 * SECOND, 0)
     publish(store, run.sealed[0], "main")
 
 

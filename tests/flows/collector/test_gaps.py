@@ -181,7 +181,7 @@ def test_gap_is_told_before_it_ends():
     run = Feed(SOCKET).send(body("snapshot"), body("snapshot", seq=2, market_ticker=TICKER_2), at=10)
     run.pipeline.closed(Closed("c", run.now + 1))
     for second in (11, 14, 15, 16, 40):
-        run.pipeline.tick(START + second * SECOND, lambda: 0)
+        run.pipeline.tick(START + second * SECOND, 0)
     assert spans(run) == [("disconnected", 10.0, None)] * 2
     run.opened(at=50).send(body("snapshot"), at=55)
     assert spans(run).count(("disconnected", 10.0, 55.0)) == 1
@@ -195,17 +195,17 @@ def test_short_gap_is_told_once():
     """A connection that is back within seconds leaves one row."""
     run = Feed(SOCKET).send(body("snapshot"), at=10)
     run.pipeline.closed(Closed("c", run.now))
-    run.pipeline.tick(START + 12 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 12 * SECOND, 0)
     run.opened(at=13).send(body("snapshot"), at=14)
-    run.pipeline.tick(START + 40 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 40 * SECOND, 0)
     assert spans(run) == [("disconnected", 10.0, 14.0)]
 
 
 def test_absence_of_a_former_life():
     """What nobody saw between two lives is a gap of the whole venue, and no price comes back before a quote."""
     run = Feed(SOCKET).send(body("snapshot"), at=1)
-    run.pipeline.absent(Venue.KALSHI, START + 5 * SECOND, START + 9 * SECOND, lambda: 7 << 40)
-    assert spans(run) == [("feed_ended", 5.0, 9.0)]
+    run.pipeline.absent(Venue.KALSHI, START + 5 * SECOND, START + 9 * SECOND, 7 << 40)
+    assert spans(run) == [("collector_down", 5.0, 9.0)]
     assert run.rows(GAPS)[0]["market_key"] is None
     run.pipeline.closed(Closed("c", START + 9 * SECOND))
     run.opened(at=19).send(body("snapshot"), at=20)
@@ -219,7 +219,7 @@ def test_absence_of_a_former_life():
 def test_absence_after_the_clock_was_set_back():
     """A gap never starts after its end, whatever the former life's clock said."""
     run = Feed(SOCKET)
-    run.pipeline.absent(Venue.KALSHI, START + 50 * SECOND, START + 9 * SECOND, lambda: 7 << 40)
+    run.pipeline.absent(Venue.KALSHI, START + 50 * SECOND, START + 9 * SECOND, 7 << 40)
     assert spans(run) == [("feed_ended", 9.0, 9.0)]
 
 
@@ -236,9 +236,9 @@ def test_market_that_is_dropped_inside_a_gap():
     """An open gap ends when its market is followed no longer."""
     run = Feed(SOCKET).send(body("snapshot"), at=10)
     run.pipeline.closed(Closed("c", run.now))
-    run.pipeline.tick(START + 20 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 20 * SECOND, 0)
     run.pipeline.drop([kal(TICKER)], START + 30 * SECOND)
-    run.pipeline.tick(START + 31 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 31 * SECOND, 0)
     assert spans(run.finish()) == [("disconnected", 10.0, None), ("disconnected", 10.0, 30.0)]
 
 
@@ -246,6 +246,6 @@ def test_polls_that_do_not_come_are_a_gap_while_it_lasts():
     """A poll outage is told by the clock, before the next poll; the row with its end has the same start."""
     run = poll(Feed(REST, poll_every=EVERY), 0)
     for second in range(200):
-        run.pipeline.tick(START + second * SECOND, lambda: 0)
+        run.pipeline.tick(START + second * SECOND, 0)
     assert spans(run) == [("poll_missed", 60.0, None)]
     assert spans(poll(run, 300)) == [("poll_missed", 60.0, None), ("poll_missed", 60.0, 300.0)]

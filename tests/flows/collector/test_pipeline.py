@@ -223,22 +223,22 @@ def test_poll_does_not_undo_the_stream():
 def test_idle_segment_closes_by_the_clock():
     """Where no frame comes the clock closes a segment that is over, and writes the minute of a silent connection."""
     run = Feed(Wire.KALSHI_SOCKET).named("kalshi/ticker", at=1)
-    run.pipeline.tick(START + 30 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 30 * SECOND, 0)
     assert run.sealed == [] and run.rows(FEED_HEALTH) == []
-    run.pipeline.tick(START + 61 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 61 * SECOND, 0)
     assert [segment.frames for segment in run.sealed] == [1]
     assert len(run.rows(FEED_HEALTH)) == 1
-    run.pipeline.tick(START + 200 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 200 * SECOND, 0)
     assert len(run.sealed) == 1
 
 
 def test_rows_without_a_frame_have_a_segment():
     """What the clock writes while no segment is open has one of its own, with a number that no frame has."""
     run = Feed(Wire.KALSHI_SOCKET).named("kalshi/snapshot", at=1)
-    run.pipeline.tick(START + 61 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 61 * SECOND, 0)
     run.pipeline.closed(Closed("c", run.now))
-    run.pipeline.tick(START + 90 * SECOND, lambda: (7 << 40) + 1)
-    run.pipeline.finish(START + 91 * SECOND, lambda: 0)
+    run.pipeline.tick(START + 90 * SECOND, (7 << 40) + 1)
+    run.pipeline.finish(START + 91 * SECOND, 0)
     assert [(s.first_seq - (7 << 40), s.last_seq - (7 << 40), s.frames) for s in run.sealed] == [(0, 0, 1), (1, 1, 0)]
     assert len(run.rows(GAPS)) == 1
 
@@ -247,7 +247,7 @@ def test_length_of_segments_can_be_given():
     """Live the length depends on the collector's age; here it is five seconds."""
     sealed: list[Segment] = []
     run = Feed(Wire.POLYMARKET_SOCKET)
-    run.pipeline = Pipeline({Venue.POLYMARKET: run.polymarket}, sealed.append, longest=lambda received: 5 * SECOND)
+    run.pipeline = Pipeline({Venue.POLYMARKET: run.polymarket}, sealed.append, rule=Rule(lambda received: 5 * SECOND))
     run.send(b"PONG", at=0).send(b"PONG", at=4.9).send(b"PONG", at=5).finish()
     assert [segment.frames for segment in sealed] == [2, 1]
 
