@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import polars as pl
 
-from lake import layout
+from lake import hot, layout
 from lake.errors import (
     BadName,
     LakeError,
@@ -110,8 +110,30 @@ class Store:
     def scan(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
     ) -> pl.LazyFrame:
-        """The table's rows, lazily, with its partition columns; no rows if nothing was published."""
-        return self.scan_parts(table, self.parts(table, venues=venues, dates=dates))
+        """The table's rows, lazily, with its partition columns: published ones, and those that are not yet, each once."""
+        fresh = self.hot(table, venues)  # before the files are listed: what is sealed meanwhile is in one of the two
+        parts = self.parts(table, venues=venues, dates=dates)
+        return self.with_hot(self.scan_parts(table, parts), fresh, parts, dates)
+
+    def hot(self, table: Table, venues: Collection[str] | None = None) -> list[hot.Rows]:
+        """The rows of segments that were not published a moment ago; list the published files after this."""
+        return hot.read(self.local, table, venues) if "venue" in table.partitions else []
+
+    def with_hot(
+        self,
+        rows: pl.LazyFrame,
+        fresh: Collection[hot.Rows],
+        parts: Collection[Part],
+        dates: Collection[date] | None = None,
+    ) -> pl.LazyFrame:
+        """`rows`, and of `fresh` what none of the table's published files `parts` holds, of those days if given."""
+        spans = [SeqRange.parse(part.name) for part in parts] if fresh else []
+        found = [rows]
+        for one in fresh:
+            lives = (span for span in spans if (span.collector, span.epoch) == one.life)
+            if not any(span.first <= one.first_seq <= span.last for span in lives):
+                found.append(one.rows.lazy() if dates is None else one.rows.lazy().filter(pl.col("date").is_in(dates)))
+        return pl.concat(found) if len(found) > 1 else rows
 
     def scan_parts(self, table: Table, parts: Collection[Part]) -> pl.LazyFrame:
         """The rows of these files of `table`, lazily; columns that an older file lacks are null.

@@ -6,6 +6,7 @@ so the same items give the same rows again; `state` is what is known between two
 knows nothing of segments: there one closes when a frame arrives that no longer belongs to it (`Rule`).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ from flows.venues.decimals import ONE, to_float
 from lake.clock import HOUR_US, SECOND_US
 from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.vocab import Gap, MarketStatus, PriceRule, Source, Venue
+
+LOG: Final = logging.getLogger("movers.collector")
 
 SEGMENT_US: Final = 60_000_000
 SEGMENT_BYTES: Final = 16 << 20
@@ -566,6 +569,18 @@ class Pipeline:
     def _close(self, segment: Segment) -> None:
         self._segment = None
         self._seal(segment)
+
+
+def tell(pipeline: Pipeline, item: Item) -> bool:
+    """Let it take the item; False for a frame on which a parser fails as it never should, which must not end a feed."""
+    try:
+        pipeline.take(item)
+    except Exception:
+        if not isinstance(item, Frame):
+            raise
+        LOG.exception("%s: a frame of %s bytes was skipped", item.connection, len(item.payload))
+        return False
+    return True
 
 
 _BOOKED: Final = (Change, Top, Reset)

@@ -6,7 +6,7 @@ told of a segment: the rest of it is a gap, and the next segment goes on from wh
 is removed once all of it is in the lake, so killed at any moment, the next start does it again.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import msgspec
 
 from flows.collector import journal
 from flows.collector.journal import Cut, Item, Kind, number_of
-from flows.collector.pipeline import Pipeline, Segment
+from flows.collector.pipeline import Pipeline, Segment, tell
 from flows.collector.sealing import Waiting, frames_of, write
 from flows.venues.base import Closed, frame_seq
 from lake import hot, ledger, wal
@@ -51,9 +51,11 @@ def recover(store: Store, folder: Path, life: Life, make: Make, now: int) -> Rec
     Raises `LakeError` where the lake cannot be written: what is left stays for the next time.
     """
     report = RecoverReport(life)
-    known = {span.first for span in ledger.sealed(store) if span.collector == life.collector}
-    for segment in _segments(folder, life, make, report, now):
-        if segment.first_seq not in known:
+    spans = [span for span in ledger.sealed(store) if (span.collector, span.epoch) == life]
+    sealed = {span.first for span in spans}
+    starts = [number_of(span.last, life.epoch) + 1 for span in spans]
+    for segment in _segments(folder, life, make, report, starts, now):
+        if segment.first_seq not in sealed:
             frames = frames_of(segment, report.boot_id)
             report.rows += write(store, segment, frames, life.collector, keep=True)
             report.segments += 1
@@ -76,16 +78,21 @@ def rebuild(folder: Path, life: Life, make: Make, waiting: Waiting) -> Segment:
         )
     for record in wal.read(folder, life, []):
         if record.number >= first:
-            pipeline.take(_item(life, record))
+            tell(pipeline, _item(life, record))
         if found:
             return found[0]
     raise LakeError(f"{folder}: the log of {life} ends within the segment of seq {waiting.first_seq}")
 
 
-def _segments(folder: Path, life: Life, make: Make, report: RecoverReport, now: int) -> Iterator[Segment]:
-    """The life's segments as its log tells them, with the gaps of what it cannot tell, and the end of it all."""
+def _segments(
+    folder: Path, life: Life, make: Make, report: RecoverReport, starts: Iterable[int], now: int
+) -> Iterator[Segment]:
+    """The life's segments as its log tells them, with the gaps of what it cannot tell, and the end of it all.
+
+    From the last of the records `starts`, each the first after a sealed segment, before which it is known what was.
+    """
     sealed: list[Segment] = []
-    pipeline, first = _begin(folder, life, make, sealed.append)
+    pipeline, first = _begin(folder, life, make, sealed.append, starts)
     last: Record | None = None
     for record in wal.read(folder, life, report.flaws):
         if record.number < first:
@@ -94,7 +101,7 @@ def _segments(folder: Path, life: Life, make: Make, report: RecoverReport, now: 
             pipeline = _past(pipeline, last, record, folder, life, make, sealed.append)
             yield from sealed
             sealed.clear()
-        pipeline.take(_item(life, record))
+        tell(pipeline, _item(life, record))
         report.frames += record.kind == Kind.FRAME
         report.boot_id = record.boot_id
         last = record
@@ -109,9 +116,11 @@ def _segments(folder: Path, life: Life, make: Make, report: RecoverReport, now: 
     yield from sealed
 
 
-def _begin(folder: Path, life: Life, make: Make, seal: Callable[[Segment], None]) -> tuple[Pipeline, int]:
-    """A pipeline that knows what was known before the first record that is not in the lake, and that record."""
-    for number in reversed(wal.states(folder, life)):
+def _begin(
+    folder: Path, life: Life, make: Make, seal: Callable[[Segment], None], starts: Iterable[int]
+) -> tuple[Pipeline, int]:
+    """A pipeline that knows what was known before a record, and that record; 0 where nothing is known."""
+    for number in sorted(starts, reverse=True):
         pipeline = make(seal)
         if _restore(pipeline, folder, life, number):
             return pipeline, number

@@ -6,6 +6,7 @@ it is their turn. The log's files of a segment go when it is in the lake, and wh
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ from lake.hot import Hot
 from lake.layout import Life, SeqRange
 from lake.schema import RAW, SEQ_BITS, Table
 from lake.store import Store
+
+LOG: Final = logging.getLogger("movers.collector")
 
 MOST_ROWS: Final = 500_000
 """Rows in memory that wait to be published; further segments wait in the log alone."""
@@ -165,6 +168,7 @@ class Sealer:
             for segment in [*closed, *([] if current is None else [current])]:
                 await self._show(segment)
             for segment in closed:
+                await asyncio.to_thread(self._keep_known, segment)
                 self._spare(segment)
 
     async def _show(self, segment: Segment) -> None:
@@ -242,13 +246,24 @@ class Sealer:
         self.published += 1
         self.seen.update((table.name, venue) for table, venue in frames if table is not RAW)
 
-    def _forget(self, segment: Segment) -> None:
-        """Keep what is known at the segment's end, then let go of what it was made from."""
-        log = self._commits.log
+    def _keep_known(self, segment: Segment) -> bool:
+        """Whether what is known at the segment's end is on disk: then the next one can be made from there."""
         following = number_of(segment.last_seq, self._life.epoch) + 1
-        if segment.known:
-            wal.write_state(log.folder, self._life, following, segment.known)
-            wal.forget(log.folder, self._life, following)
+        folder = self._commits.log.folder
+        if not segment.known or following in wal.states(folder, self._life):
+            return bool(segment.known)
+        try:
+            wal.write_state(folder, self._life, following, segment.known)
+        except OSError as exc:
+            LOG.warning("log: what is known before record %s: %s", following, exc.strerror)
+            return False
+        return True
+
+    def _forget(self, segment: Segment) -> None:
+        """Let go of what the segment was made from, if the next one can do without."""
+        if self._keep_known(segment):
+            following = number_of(segment.last_seq, self._life.epoch) + 1
+            wal.forget(self._commits.log.folder, self._life, following)
 
 
 def _rows(segment: Segment) -> int:

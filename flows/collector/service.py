@@ -22,8 +22,9 @@ from flows.collector.former import last_word, next_epoch, remember
 from flows.collector.health import Minute, quantile
 from flows.collector.http import Http
 from flows.collector.intake import Intake
+from flows.collector.journal import Item
 from flows.collector.kalshi_session import KalshiSession
-from flows.collector.pipeline import Counts, Listener, Pipeline, Rule, Segment
+from flows.collector.pipeline import Counts, Listener, Pipeline, Rule, Segment, tell
 from flows.collector.polymarket_session import CLOB_RATE, PolymarketSession
 from flows.collector.recover import rebuild, recover
 from flows.collector.sealing import Sealer, Waiting
@@ -260,14 +261,10 @@ class _Live:
             await asyncio.sleep(LOOK)
 
     def _feed_slice(self, seconds: float = SLICE) -> None:
-        take, feed, now = self._intake.take, self._pipeline.take, self._clock.monotonic
+        take, pipeline, now = self._intake.take, self._pipeline, self._clock.monotonic
         until = now() + seconds
         while (item := take()) is not None:
-            try:
-                feed(item)
-            except Exception:
-                if not isinstance(item, Frame):
-                    raise
+            if not tell(pipeline, item):
                 self._skipped(item)
             if now() > until:
                 return
@@ -278,12 +275,11 @@ class _Live:
             await self._sealer.show(self._pipeline.open)
             await asyncio.sleep(SHOW)
 
-    def _skipped(self, frame: Frame) -> None:
-        """A frame on which the parsers fail, as they never should, must not end the feed."""
+    def _skipped(self, item: Item) -> None:
         self._unforeseen += 1
-        if is_worth_a_word(self._unforeseen):
-            LOG.exception("%s: a frame of %s bytes was skipped", frame.connection, len(frame.payload))
-            self._say(f"{frame.connection}: a frame could not be processed and was skipped, {self._unforeseen} so far")
+        if is_worth_a_word(self._unforeseen) and isinstance(item, Frame):
+            words = f"a frame could not be processed and was skipped, {self._unforeseen} so far"
+            self._say(f"{item.connection}: {words}")
 
     async def _drain(self, writing: list[asyncio.Task[None]], beside: list[asyncio.Task[None]]) -> None:
         """Everything that came in becomes rows, and every row is published, within the time for it."""

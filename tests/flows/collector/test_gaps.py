@@ -220,7 +220,7 @@ def test_absence_after_the_clock_was_set_back():
     """A gap never starts after its end, whatever the former life's clock said."""
     run = Feed(SOCKET)
     run.pipeline.absent(Venue.KALSHI, START + 50 * SECOND, START + 9 * SECOND, 7 << 40)
-    assert spans(run) == [("feed_ended", 9.0, 9.0)]
+    assert spans(run) == [("collector_down", 9.0, 9.0)]
 
 
 def test_dropped_market_has_no_gap():

@@ -385,7 +385,7 @@ async def test_lake_that_cannot_be_written_for_a_while(tmp_path, monkeypatch):
 
     monkeypatch.setattr(store_module, "_write_parquet", failing)
     async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
-        await until(lambda: run.said("rows are kept"))
+        await until(lambda: run.said("segments are kept"))
         await until(lambda: len(venues.sockets["kalshi"]) == 1)
         is_full = False
         await until(lambda: run.has(QUOTES, 6))
@@ -395,7 +395,7 @@ async def test_lake_that_cannot_be_written_for_a_while(tmp_path, monkeypatch):
 
 @pytest.mark.asyncio
 async def test_lake_that_stays_unwritable(tmp_path, monkeypatch):
-    """A lake that cannot be written at the end holds nobody up for long: what is lost is counted and said."""
+    """A lake that cannot be written at the end holds nobody up for long: what stays in the log is sealed next time."""
     venues = venues_with_key(tmp_path)
 
     def failing(self, part, frame):
@@ -406,7 +406,15 @@ async def test_lake_that_stays_unwritable(tmp_path, monkeypatch):
     async with running(venues), collecting(venues, tmp_path, hasty, backfill_hours=0) as run:
         await until(lambda: run.said("read-only file system"))
     assert run.report is not None and run.report.unpublished >= 1
-    assert run.said("segments could not be written before the end")
+    assert run.said("stay in the log, and are sealed at the next start")
+    monkeypatch.undo()
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as again:
+        await until(lambda: again.said("log: sealed life main-0"))
+    kept = again.rows(QUOTES).filter(pl.col("seq") < 1 << 40)
+    assert kept.height == 6 and kept["market_key"].n_unique() == 6
+    down = again.rows(GAPS).filter(pl.col("reason") == "collector_down")
+    assert set(down["venue"]) == {"polymarket", "kalshi"}
+    assert not list((tmp_path / "lake" / "wal").glob("*.wal"))
 
 
 @pytest.mark.asyncio

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.collector.pipeline import SEGMENT_BYTES, Pipeline, Segment
+from flows.collector.pipeline import SEGMENT_BYTES, Pipeline, Rule, Segment
 from flows.venues.base import Closed, Frame, Outcome, Wire
 from lake.clock import HOUR_US, MINUTE_US
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
@@ -185,7 +185,7 @@ def test_feed_without_a_frame():
 
 def test_clock_that_steps_back():
     """A received time before the segment's first one starts a segment: none stays open until the clock is back."""
-    assert Segment(1, START, 1).is_over(START - 1)
+    assert Rule().is_over(START, 0, START - 1)
     assert starts(100, 50, 99, 111) == [100, 50, 111]
 
 
@@ -306,7 +306,7 @@ def test_subscribed_is_in_the_health():
 def test_a_minute_is_accounted_for_in_its_segment():
     """A segment that ends at the minute's edge holds the account of that minute, without waiting for the next one."""
     run = Feed(Wire.KALSHI_SOCKET)
-    run.pipeline._edge = MINUTE_US
+    run.pipeline._rule = Rule(edge=MINUTE_US)
     edge = (START // MINUTE_US + 1) * MINUTE_US
     for at in (edge - START - 2 * SECOND, edge - START - SECOND, edge - START + SECOND):
         run.named("kalshi/ticker", at=at / SECOND)

@@ -7,10 +7,14 @@ from lake.schema import QUOTES, Table
 
 def test_many_rows_become_a_frame_in_steps(monkeypatch):
     """However many rows there are, no more than `STEP` are made a frame at once; the frame is the same."""
-    segment = Segment(0, 0, 9)
-    segment.rows[QUOTES, "kalshi"] = [(n % 3, 100 - n, n, 0.4, 0.5, 1.0, 2.0, n, "book") for n in range(20)]
-    whole = sealing._frames(segment)
-    sizes, frame = [], Table.frame
+    rows = [(n % 3, 100 - n, n, 0.4, 0.5, 1.0, 2.0, n, "book") for n in range(20)]
+
+    def made():
+        segment = Segment(0, 0, 9, 0)
+        segment.rows[QUOTES, "kalshi"] = list(rows)
+        return sealing.frames_of(segment)[QUOTES, "kalshi"]
+
+    whole, sizes, frame = made(), [], Table.frame
 
     def counted(self, rows):
         sizes.append(len(rows))
@@ -18,5 +22,5 @@ def test_many_rows_become_a_frame_in_steps(monkeypatch):
 
     monkeypatch.setattr(Table, "frame", counted)
     monkeypatch.setattr(sealing, "STEP", 7)
-    assert sealing._frames(segment)[QUOTES, "kalshi"].equals(whole[QUOTES, "kalshi"])
+    assert made().equals(whole)
     assert sizes == [7, 7, 6]

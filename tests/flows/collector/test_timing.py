@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from flows.collector.intake import Intake
+from flows.collector.journal import Tick
 from flows.collector.timing import Clock, Limiter, Timing, pause
 from flows.venues.base import Closed, Frame, Opened, Wire
 from lake.clock import SECOND_US
@@ -83,21 +84,24 @@ async def test_pause():
 
 
 def intake(most: int = 100) -> Intake:
-    return Intake(3, Clock(wall=lambda: 7), most)
+    return Intake(3, Clock(wall=lambda: 7, monotonic=lambda: 5.0), most)
 
 
 def test_order_and_numbers():
-    """Items come out as they came in; frames and spare numbers are counted together, in the epoch's range."""
+    """Items come out as they came in, numbered one after the other in the epoch's range, with both clocks."""
     queue = intake()
     queue.opened("c", Wire.KALSHI_SOCKET)
     queue.frame("c", Wire.KALSHI_SOCKET, b"a")
-    assert queue.spare() == (3 << 40) + 1
+    queue.tick()
     queue.frame("d", Wire.GAMMA, b"b")
     queue.closed("c")
-    first, second, third, last = (queue.take() for _ in range(4))
-    assert first == Opened("c", 7, Wire.KALSHI_SOCKET) and last == Closed("c", 7)
-    assert second == Frame(3 << 40, "c", 7, b"a", Wire.KALSHI_SOCKET)
-    assert third.seq == (3 << 40) + 2
+    first, second, third, fourth, last = (queue.take() for _ in range(5))
+    base, steady = 3 << 40, 5_000_000
+    assert first == Opened("c", 7, Wire.KALSHI_SOCKET, base, steady)
+    assert second == Frame(base + 1, "c", 7, b"a", Wire.KALSHI_SOCKET, steady)
+    assert third == Tick(seq=base + 2, received=7, monotonic=steady)
+    assert fourth.seq == base + 3 and fourth.wire is Wire.GAMMA
+    assert last == Closed("c", 7, seq=base + 4, monotonic=steady)
     assert queue.take() is None
 
 

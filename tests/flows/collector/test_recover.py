@@ -1,0 +1,238 @@
+"""What a life left in its log becomes what it would have become: the same rows, each once, whatever broke it off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import polars as pl
+import pytest
+
+from flows.collector import journal, raw
+from flows.collector.intake import Intake
+from flows.collector.pipeline import Pipeline, Rule, Segment
+from flows.collector.recordings import find
+from flows.collector.recover import recover
+from flows.collector.replay import adapters
+from flows.collector.sealing import Frames, frames_of, write
+from flows.collector.timing import Clock
+from lake import wal
+from lake.clock import MINUTE_US
+from lake.layout import Life
+from lake.schema import FEED_HEALTH, GAPS, QUOTES, RAW, SEGMENTS, TRADES
+from lake.store import Store
+from lake.vocab import Mode
+from tests.session import SESSION
+
+LIFE = Life("main", 4)
+CATALOG = "polymarket-catalog"
+
+
+def make(seal: Callable[[Segment], None]) -> Pipeline:
+    return Pipeline(adapters(), seal, describing=[CATALOG], rule=None)
+
+
+@dataclass
+class Lived:
+    """A life without sockets: items in, a log on disk, and the segments that it made."""
+
+    folder: Path
+    every: int = 20_000_000
+    now: int = 0
+    segments: list[Segment] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.log = wal.Log(self.folder, LIFE, "boot")
+        clock = Clock(wall=lambda: self.now, monotonic=lambda: self.now / 1e6)
+        rule = Rule(lambda received: self.every, MINUTE_US)
+        self.intake = Intake(LIFE.epoch, clock, recorder=self.log, withheld=[CATALOG], rule=rule)
+        self.pipeline = make(self.segments.append)
+
+    def run(self, most: int | None = None) -> "Lived":
+        """The project's own session, told with a tick after each frame, and written to disk."""
+        recordings, _ = find(SESSION)
+        items = sorted((item for one in recordings for item in one.items()), key=lambda item: item.received)
+        names = {"polymarket": "polymarket-1", "kalshi": "kalshi-1"}
+        for item in items[:most]:
+            self.now = item.received
+            name = names[item.wire.venue.value] if not item.wire.is_poll else f"{item.wire.venue.value}-poll"
+            if item.payload is None:
+                self.intake.opened(name, item.wire)
+            else:
+                self.intake.frame(name, item.wire, item.payload)
+                self.intake.tick()
+            self.work()
+        return self
+
+    def work(self) -> None:
+        while (item := self.intake.take()) is not None:
+            self.pipeline.take(item)
+        if (batch := self.log.take()) is not None:
+            self.log.write(batch)
+
+    def end(self) -> "Lived":
+        """As a recovery ends it: nothing after the last item."""
+        self.pipeline.finish(self.now)
+        return self
+
+
+def content(store: Store) -> dict[str, pl.DataFrame]:
+    tables = (QUOTES, TRADES, FEED_HEALTH, RAW)
+    found = {table.name: store.scan(table).sort("seq", *table.key).collect() for table in tables}
+    # What was known at an anchor has its sets in any order.
+    is_cut = pl.col("kind") == "CUT"
+    found["raw"] = found["raw"].with_columns(frame=pl.when(is_cut).then(pl.lit(b"")).otherwise("frame"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Lived, list[tuple[Segment, Frames]], dict[str, pl.DataFrame], Store]:
+    """The session lived through without a break, its segments with their frames, and the lake that they make."""
+    folder = tmp_path_factory.mktemp("whole")
+    lived = Lived(folder / "wal").run(3_000).end()
+    sealed = [(segment, frames_of(segment, "boot")) for segment in lived.segments]
+    store = Store.create(folder / "lake", Mode.SIMULATED)
+    for segment, frames in sealed:
+        write(store, segment, frames, "main")
+    return lived, sealed, content(store), store
+
+
+def fresh(tmp_path: Path, whole) -> tuple[Store, Path]:
+    """An empty lake, and a copy of the log."""
+    folder = tmp_path / "wal"
+    folder.mkdir()
+    for path in whole[0].folder.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return Store.create(tmp_path / "lake", Mode.SIMULATED), folder
+
+
+def same(found: dict[str, pl.DataFrame], wanted: dict[str, pl.DataFrame]) -> None:
+    for name, frame in wanted.items():
+        assert found[name].equals(frame), name
+
+
+def test_the_session_is_worth_it(whole):
+    """The session has rows of both venues in many segments, some of which begin in the middle of books."""
+    _, sealed, rows, _ = whole
+    assert len(sealed) > 5 and rows["quotes"]["venue"].n_unique() == 2 and rows["trades"].height > 10
+
+
+@pytest.mark.parametrize("sealed_before", [0, 1, 3, "all"])
+def test_nothing_lost_nothing_doubled(tmp_path, whole, sealed_before):
+    """Killed with none, some or all of its segments in the lake: the lake is that of a life that was not broken off."""
+    store, folder = fresh(tmp_path, whole)
+    _, sealed, rows, _ = whole
+    count = len(sealed) if sealed_before == "all" else sealed_before
+    for segment, frames in sealed[:count]:
+        write(store, segment, frames, "main")
+    report = recover(store, folder, LIFE, make, now=0)
+    same(content(store), rows)
+    assert report.segments == len(sealed) - count and not report.flaws
+    assert not wal.lives(folder)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_from_what_was_known(tmp_path, whole, count):
+    """Where the log of sealed segments is gone, books go on from what was known at their end."""
+    store, folder = fresh(tmp_path, whole)
+    _, sealed, rows, _ = whole
+    for segment, frames in sealed[:count]:
+        write(store, segment, frames, "main")
+    following = journal.number_of(sealed[count - 1][0].last_seq, LIFE.epoch) + 1
+    wal.write_state(folder, LIFE, following, sealed[count - 1][0].known)
+    wal.forget(folder, LIFE, following)
+    assert len(wal.files(folder, LIFE)) == len(sealed) - count
+    recover(store, folder, LIFE, make, now=0)
+    same(content(store), rows)
+
+
+def test_twice(tmp_path, whole):
+    """A recovery that was broken off is done again; what it published stays as it is."""
+    store, folder = fresh(tmp_path, whole)
+    keep = {path.name: path.read_bytes() for path in folder.iterdir()}
+    recover(store, folder, LIFE, make, now=0)
+    for name, data in keep.items():
+        (folder / name).write_bytes(data)
+    report = recover(store, folder, LIFE, make, now=0)
+    same(content(store), whole[2])
+    assert report.rows == 0
+
+
+def test_half_published_segment(tmp_path, whole):
+    """A segment of which some files are there, and no line, gets the rest and its line."""
+    store, folder = fresh(tmp_path, whole)
+    write(store, *whole[1][0], "main")
+    for part in store.parts(SEGMENTS):
+        store.remove(part)
+    for part in store.parts(TRADES) + store.parts(RAW):
+        store.remove(part)
+    recover(store, folder, LIFE, make, now=0)
+    same(content(store), whole[2])
+
+
+def test_outage_is_a_gap(tmp_path, whole):
+    """From the last frame of each venue to the next start nothing was seen, and it says so."""
+    store, folder = fresh(tmp_path, whole)
+    now = whole[0].now + 90_000_000
+    recover(store, folder, LIFE, make, now=now)
+    down = store.scan(GAPS).filter(pl.col("reason") == "collector_down").collect()
+    frames = store.scan(RAW).filter(pl.col("kind") == "FRAME").collect()
+    last = dict(frames.group_by("venue").agg(pl.col("received_time").max()).iter_rows())
+    assert {row["venue"]: row["start_time"] for row in down.iter_rows(named=True)} == last
+    assert down["market_key"].null_count() == 2 and set(down["end_time"].dt.epoch("us")) == {now}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_torn_tail(tmp_path, whole, seed):
+    """A log cut anywhere gives what stands before the cut; the tail is kept aside."""
+    store, folder = fresh(tmp_path, whole)
+    last = wal.files(folder, LIFE)[-1]
+    data = last.read_bytes()
+    last.write_bytes(data[: Random(seed).randrange(300, len(data))])
+    count = len(list(wal.read(folder, LIFE, [])))
+    recover(store, folder, LIFE, make, now=0)
+    found = store.scan(RAW).sort("seq").collect()
+    assert found.height == count
+    assert content(store)["raw"].equals(whole[2]["raw"].head(count))
+    assert (folder / wal.ASIDE).exists() or count == whole[2]["raw"].height
+
+
+def test_damage_costs_one_segment(tmp_path, whole):
+    """A flipped byte in a segment that waits: its rest is a gap, the next goes on from what was known at its start."""
+    store, folder = fresh(tmp_path, whole)
+    _, sealed, rows, _ = whole
+    path = wal.files(folder, LIFE)[2]
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    damaged = sealed[2][0]
+    wal.write_state(folder, LIFE, journal.number_of(damaged.last_seq, LIFE.epoch) + 1, damaged.known)
+    report = recover(store, folder, LIFE, make, now=0)
+    assert len(report.flaws) == 1
+    quotes = content(store)["quotes"]
+    is_damaged = pl.col("seq").is_between(damaged.first_seq, damaged.last_seq)
+    assert quotes.filter(~is_damaged).equals(rows["quotes"].filter(~is_damaged))
+    assert 0 < quotes.filter(is_damaged).height < rows["quotes"].filter(is_damaged).height
+    gap = store.scan(GAPS).filter(pl.col("reason") == "segment_damaged").collect()
+    assert gap["venue"].n_unique() == 2 and gap["market_key"].null_count() == gap.height
+    assert (gap["end_time"].dt.epoch("us") >= sealed[3][0].first_received).all()
+
+
+def test_catalogue_pages_are_told_and_not_kept(tmp_path):
+    """Of a catalogue's page the log and `raw` hold that it was here, and the lake what it said."""
+    page = (Path(__file__).parents[2] / "frames/polymarket/gamma_keyset.json").read_bytes()
+    lived = Lived(tmp_path / "wal", now=1_790_000_000_000_000)
+    from flows.venues.base import Wire
+
+    lived.intake.frame(CATALOG, Wire.GAMMA, page)
+    lived.intake.anchor()
+    lived.work()
+    (segment,) = lived.segments
+    frames = frames_of(segment, "boot")
+    told = frames[RAW, "polymarket"]
+    assert told["kind"].to_list() == ["WITHHELD"] and len(told["frame"][0]) < 100
+    assert any(table.name == "markets" and frame.height for (table, _), frame in frames.items())
+    assert page not in b"".join(path.read_bytes() for path in (tmp_path / "wal").iterdir())
+    kept = raw.items(pl.concat([frame for (table, _), frame in frames.items() if table is RAW]))
+    items, known = zip(*kept, strict=True)
+    assert isinstance(items[0], journal.Withheld) and isinstance(items[-1], journal.Cut) and known[-1] == segment.known
