@@ -312,6 +312,7 @@ SEGMENTS = Table(
 RAW = Table(
     name="raw",
     columns={
+        "collector": _TEXT,
         "kind": _TEXT,  # what the collector was told: frame, opened, closed, tick ... (`flows.collector.journal`)
         "connection": _TEXT,
         "wire": _TEXT,  # which parser the bytes are for; null = not a frame
@@ -321,8 +322,8 @@ RAW = Table(
         "frame": pl.Binary(),
         "seq": _INT,
     },
-    key=("seq",),
-    order=("seq",),
+    key=("collector", "seq"),
+    order=("collector", "seq"),
     partitions=VENUE_DAY,
     about="what the collector was told, in order: every frame as it came off the socket, opens, closes, ticks",
 )

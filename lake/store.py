@@ -16,7 +16,7 @@ from typing import Final, Self
 
 import polars as pl
 
-from lake import hot, layout
+from lake import layout
 from lake.errors import (
     BadName,
     LakeError,
@@ -25,6 +25,8 @@ from lake.errors import (
     LakeUnwritable,
     PublishConflict,
 )
+from lake.hot import Rows
+from lake.hot import read as read_hot
 from lake.layout import Part, SeqRange
 from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
@@ -110,19 +112,19 @@ class Store:
     def scan(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
     ) -> pl.LazyFrame:
-        """The table's rows, lazily, with its partition columns: published ones, and those that are not yet, each once."""
-        fresh = self.hot(table, venues)  # before the files are listed: what is sealed meanwhile is in one of the two
+        """The table's rows, lazily, with its partition columns: published or not yet, each once."""
+        fresh = self.fresh(table, venues)  # before the files are listed: what is sealed meanwhile is in one of the two
         parts = self.parts(table, venues=venues, dates=dates)
         return self.with_hot(self.scan_parts(table, parts), fresh, parts, dates)
 
-    def hot(self, table: Table, venues: Collection[str] | None = None) -> list[hot.Rows]:
+    def fresh(self, table: Table, venues: Collection[str] | None = None) -> list[Rows]:
         """The rows of segments that were not published a moment ago; list the published files after this."""
-        return hot.read(self.local, table, venues) if "venue" in table.partitions else []
+        return read_hot(self.local, table, venues) if "venue" in table.partitions else []
 
     def with_hot(
         self,
         rows: pl.LazyFrame,
-        fresh: Collection[hot.Rows],
+        fresh: Collection[Rows],
         parts: Collection[Part],
         dates: Collection[date] | None = None,
     ) -> pl.LazyFrame:

@@ -24,7 +24,7 @@ OWN: Final = "collector"
 _VENUES: Final = tuple(venue.value for venue in Venue)
 
 
-def rows(items: Iterable[Item], boot_id: str, known: bytes) -> dict[str, pl.DataFrame]:
+def rows(items: Iterable[Item], collector: str, boot_id: str, known: bytes) -> dict[str, pl.DataFrame]:
     """Rows of `schema.RAW` by venue; `known` is the state at the end of the segment, kept where it is an anchor."""
     columns: dict[str, list[tuple[object, ...]]] = {}
     for item in items:
@@ -32,13 +32,14 @@ def rows(items: Iterable[Item], boot_id: str, known: bytes) -> dict[str, pl.Data
         connection, _, wire = name.rpartition(" ")
         if isinstance(item, Cut) and item.is_anchor:
             payload = compress(known, 1)
-        row = (kind.name, connection or None, wire or None, item.received, item.monotonic, boot_id, payload, item.seq)
+        told = (collector, kind.name, connection or None, wire or None)
+        row = (*told, item.received, item.monotonic, boot_id, payload, item.seq)
         columns.setdefault(_venue(item), []).append(row)
     return {venue: RAW.frame(found) for venue, found in columns.items()}
 
 
 def items(told: pl.DataFrame) -> Iterator[tuple[Item, bytes]]:
-    """The items of rows of `schema.RAW`, in order of `seq`, and after an anchor what was known, else b"".
+    """The items of one life's rows of `schema.RAW`, in order of `seq`, and after an anchor what was known, else b"".
 
     Raises `LakeError` on a row that is none.
     """

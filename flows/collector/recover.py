@@ -56,7 +56,7 @@ def recover(store: Store, folder: Path, life: Life, make: Make, now: int) -> Rec
     starts = [number_of(span.last, life.epoch) + 1 for span in spans]
     for segment in _segments(folder, life, make, report, starts, now):
         if segment.first_seq not in sealed:
-            frames = frames_of(segment, report.boot_id)
+            frames = frames_of(segment, life.collector, report.boot_id)
             report.rows += write(store, segment, frames, life.collector, keep=True)
             report.segments += 1
         hot.remove(store.local, life, segment.first_seq)

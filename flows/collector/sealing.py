@@ -44,7 +44,7 @@ Frames = dict[tuple[Table, str], pl.DataFrame]
 
 def publish(store: Store, segment: Segment, collector: str, digest: str | None = None) -> int:
     """Publish a segment; the rows that were new. Raises `LakeError`."""
-    return write(store, segment, frames_of(segment), collector, digest)
+    return write(store, segment, frames_of(segment, collector), collector, digest)
 
 
 def write(
@@ -62,9 +62,9 @@ def span_of(segment: Segment, collector: str) -> SeqRange:
     return SeqRange(collector, segment.first_seq >> SEQ_BITS, segment.first_seq, segment.last_seq)
 
 
-def frames_of(segment: Segment, boot_id: str = "") -> Frames:
-    """All rows of a segment, those of table `raw` with them."""
-    make(segment, drain(segment), boot_id)
+def frames_of(segment: Segment, collector: str = "", boot_id: str = "") -> Frames:
+    """All rows of a segment, those of table `raw` with them, which say whose they are."""
+    make(segment, drain(segment), collector, boot_id)
     return {
         key: frames[0] if len(frames) == 1 else pl.concat(frames).sort(*key[0].order, maintain_order=True)
         for key, frames in segment.made.items()
@@ -82,11 +82,11 @@ def drain(segment: Segment) -> Drained:
     return found
 
 
-def make(segment: Segment, drained: Drained, boot_id: str) -> Frames:
+def make(segment: Segment, drained: Drained, collector: str, boot_id: str) -> Frames:
     """Frames of these, which are kept in `segment.made` too."""
     rows, items = drained
     found = {key: _frame(key[0], each) for key, each in rows.items()}
-    found |= {(RAW, venue): frame for venue, frame in raw.rows(items, boot_id, segment.known).items()}
+    found |= {(RAW, venue): frame for venue, frame in raw.rows(items, collector, boot_id, segment.known).items()}
     for key, frame in found.items():
         segment.made.setdefault(key, []).append(frame)
     return found
@@ -175,7 +175,7 @@ class Sealer:
         if not segment.rows and not segment.items:
             return
         last, drained, loop = segment.last_seq, drain(segment), asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._thread, make, segment, drained, self._boot_id)
+        found = await loop.run_in_executor(self._thread, make, segment, drained, self._life.collector, self._boot_id)
         await self._commits.reached(number_of(last, self._life.epoch))
         await loop.run_in_executor(self._thread, self._append, segment, found)
 
@@ -224,7 +224,7 @@ class Sealer:
             segment = waiting
             await self.show(None)
             await self._commits.reached(number_of(segment.last_seq, self._life.epoch))
-        frames, failures = await asyncio.to_thread(frames_of, segment, self._boot_id), 0
+        frames, failures = await asyncio.to_thread(frames_of, segment, self._life.collector, self._boot_id), 0
         while True:
             try:
                 self.rows += await asyncio.to_thread(write, self._store, segment, frames, self._life.collector)

@@ -90,7 +90,7 @@ def whole(tmp_path_factory) -> tuple[Lived, list[tuple[Segment, Frames]], dict[s
     """The session lived through without a break, its segments with their frames, and the lake that they make."""
     folder = tmp_path_factory.mktemp("whole")
     lived = Lived(folder / "wal").run(3_000).end()
-    sealed = [(segment, frames_of(segment, "boot")) for segment in lived.segments]
+    sealed = [(segment, frames_of(segment, "main", "boot")) for segment in lived.segments]
     store = Store.create(folder / "lake", Mode.SIMULATED)
     for segment, frames in sealed:
         write(store, segment, frames, "main")
@@ -228,7 +228,7 @@ def test_catalogue_pages_are_told_and_not_kept(tmp_path):
     lived.intake.anchor()
     lived.work()
     (segment,) = lived.segments
-    frames = frames_of(segment, "boot")
+    frames = frames_of(segment, "main", "boot")
     told = frames[RAW, "polymarket"]
     assert told["kind"].to_list() == ["WITHHELD"] and len(told["frame"][0]) < 100
     assert any(table.name == "markets" and frame.height for (table, _), frame in frames.items())
