@@ -76,6 +76,10 @@ class Loss(NamedTuple):
     is_refused: bool = False
 
 
+async def _at_once(seq: int) -> None:
+    """Nothing is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """What all connections share."""
@@ -87,6 +91,7 @@ class Link:
     connects: Limiter
     say: Callable[[str], None]
     tell: Callable[[str, str], None]  # a connection's name and its words
+    kept: Callable[[int], Awaitable[None]] = _at_once  # waits until what is known at the end of that `seq` is on disk
 
 
 class Connection:

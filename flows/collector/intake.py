@@ -136,10 +136,11 @@ class Intake:
         """Nobody heard of the venue from `start` until now."""
         self._put(Absent(venue=venue, start=start, **self._note()))
 
-    def anchor(self) -> None:
-        """What is known now is to be kept: it came of frames that are not."""
+    def anchor(self) -> int:
+        """What is known now is to be kept, as it came of frames that are not; the `seq` at whose end that is."""
         received, monotonic = self._clocks()
         self._cut(received, monotonic, is_anchor=True)
+        return self.next_seq - 1
 
     def _note(self) -> dict[str, Any]:
         received, monotonic = self._now()

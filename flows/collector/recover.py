@@ -71,8 +71,8 @@ def rebuild(folder: Path, life: Life, make: Make, waiting: Waiting) -> Segment:
     """One closed segment of a life that goes on, anew. Raises `LakeError`."""
     first = number_of(waiting.first_seq, life.epoch)
     found: list[Segment] = []
-    pipeline = make(found.append)
-    if first and not _restore(pipeline, folder, life, first):
+    pipeline = _known(folder, life, make, found.append, first) if first else make(found.append)
+    if pipeline is None:
         raise LakeError(
             f"{folder}: what {life} knew before record {first} is gone; end the collector and start it again"
         )
@@ -94,6 +94,7 @@ def _segments(
     sealed: list[Segment] = []
     pipeline, first = _begin(folder, life, make, sealed.append, starts)
     last: Record | None = None
+    is_told_less = False  # pages of a catalogue came in, which the log does not have
     for record in wal.read(folder, life, report.flaws):
         if record.number < first:
             continue
@@ -107,6 +108,10 @@ def _segments(
         last = record
         yield from sealed
         sealed.clear()
+        is_told_less |= record.kind == Kind.WITHHELD
+        if is_told_less and record.kind == Kind.CUT:
+            pipeline = _known(folder, life, make, sealed.append, record.number + 1) or pipeline
+            is_told_less = False
     if last is None:
         return
     seq = frame_seq(life.epoch, last.number + 1)
@@ -121,8 +126,8 @@ def _begin(
 ) -> tuple[Pipeline, int]:
     """A pipeline that knows what was known before a record, and that record; 0 where nothing is known."""
     for number in sorted(starts, reverse=True):
-        pipeline = make(seal)
-        if _restore(pipeline, folder, life, number):
+        pipeline = _known(folder, life, make, seal, number)
+        if pipeline is not None:
             return pipeline, number
     return make(seal), 0
 
@@ -142,24 +147,24 @@ def _past(
     for venue in pipeline.heard():
         pipeline.absent(venue, start, record.received, seq, Gap.SEGMENT_DAMAGED)
     pipeline.take(Cut(seq=seq, received=record.received))
-    found = make(seal)
-    if _restore(found, folder, life, record.number):
+    found = _known(folder, life, make, seal, record.number)
+    if found is not None:
         return found
     for connection in pipeline.connections():
         pipeline.closed(Closed(connection, record.received, Gap.SEGMENT_DAMAGED))
     return pipeline
 
 
-def _restore(pipeline: Pipeline, folder: Path, life: Life, number: int) -> bool:
-    """Whether what was known before that record is there, and known again now."""
-    state = wal.read_state(folder, life, number)
+def _known(folder: Path, life: Life, make: Make, seal: Callable[[Segment], None], number: int) -> Pipeline | None:
+    """A pipeline that knows what was known before that record; None if nobody kept it."""
+    state, pipeline = wal.read_state(folder, life, number), make(seal)
     if state is None:
-        return False
+        return None
     try:
         pipeline.restore(state)
     except msgspec.DecodeError:
-        return False  # another program's
-    return True
+        return None  # another program's
+    return pipeline
 
 
 def _item(life: Life, record: Record) -> Item:

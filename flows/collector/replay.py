@@ -65,7 +65,7 @@ def replay(
     written. Raises `RecordingError`, `LakeError`.
     """
     survey = survey or recording.survey()
-    epoch = _epoch(store, survey.digest)
+    epoch = epoch_of(store, survey.digest)
     report = ReplayReport(recording.name, from_us(survey.first), from_us(survey.last), epoch)
     started = timer()
 
@@ -91,9 +91,9 @@ def replay(
     return report
 
 
-def adapters() -> dict[Venue, Adapter]:
-    """A fresh adapter of each venue."""
-    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi()}
+def adapters(*, use_yes_price: bool | None = None) -> dict[Venue, Adapter]:
+    """A fresh adapter of each venue; `use_yes_price` is the flag that Kalshi books were subscribed with, if known."""
+    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=use_yes_price)}
 
 
 def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:
@@ -105,7 +105,7 @@ def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:
             yield Frame(frame_seq(epoch, next(numbers)), item.connection, item.received, item.payload, item.wire)
 
 
-def _epoch(store: Store, digest: str) -> int:
+def epoch_of(store: Store, digest: str) -> int:
     """The recording's epoch: of its digest, or the next that no other recording in this lake has."""
     known = (
         store.scan(SEGMENTS).filter(pl.col("collector") == COLLECTOR).select("epoch", "input_digest").unique().collect()

@@ -144,6 +144,8 @@ class Sealer:
         self._wake = asyncio.Event()
         self._done = asyncio.Event()
         self._done.set()
+        self._known_until = -1  # the `seq` at whose end what is known is on disk
+        self._is_kept = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "hot")
         self.published = self.rows = self.failures = 0
         self.seen: set[tuple[str, str]] = set()  # table and venue of which rows are in the lake
@@ -168,7 +170,9 @@ class Sealer:
             for segment in [*closed, *([] if current is None else [current])]:
                 await self._show(segment)
             for segment in closed:
-                await asyncio.to_thread(self._keep_known, segment)
+                if await asyncio.to_thread(self._keep_known, segment):
+                    self._known_until = segment.last_seq
+                    self._is_kept.set()
                 self._spare(segment)
 
     async def _show(self, segment: Segment) -> None:
@@ -199,6 +203,12 @@ class Sealer:
     async def finish(self) -> None:
         """Wait until everything is in the lake."""
         await self._done.wait()
+
+    async def kept(self, seq: int) -> None:
+        """Wait until what is known at the end of that `seq` is on disk."""
+        while self._known_until < seq:
+            self._is_kept.clear()
+            await self._is_kept.wait()
 
     def close(self) -> None:
         """Let go of the thread."""

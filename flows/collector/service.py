@@ -152,7 +152,7 @@ class _Live:
             timing.connects_a_minute / 60, burst=timing.connects_a_minute, gap=timing.connect_gap, clock=clock
         )
         self._chorus = Chorus(say)
-        self._link = Link(self._intake, clock, timing, rng, connects, say, self._chorus)
+        self._link = Link(self._intake, clock, timing, rng, connects, say, self._chorus, self._sealer.kept)
         self._https: list[Http] = []
         self._sessions: dict[Venue, Session] = {venue: self._session(venue) for venue in self._venues}
 

@@ -99,7 +99,7 @@ class Session(ABC):
                     await self._link.intake.room()
                     self._link.intake.frame(catalog_name(self.venue), wire, page)
                 found = await self._described()
-                self._link.intake.anchor()
+                await self._link.kept(self._link.intake.anchor())
                 return found
             except VenueError as exc:
                 if not isinstance(exc, Unreachable) and (found := await self._described()):

@@ -1,0 +1,134 @@
+"""Kill a collector at random instants under load, again and again, and count what became of each message."""
+
+import asyncio
+import os
+import signal
+import struct
+import sys
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import polars as pl
+
+from lake.schema import QUOTES, TRADES
+from lake.store import Store
+from tests.flows.collector.venues import running
+from tests.soak.feeder import Feeder
+
+
+@dataclass
+class Verdict:
+    """What a run showed."""
+
+    kills: int = 0
+    sent: int = 0
+    accepted: int = 0
+    lost: int = 0  # accepted, and not in the lake
+    doubled: int = 0
+    invented: int = 0  # in the lake, and never sent
+    seconds: list[float] = field(default_factory=list)  # from a start to the first accepted message
+
+    def quantile(self, share: float) -> float:
+        ordered = sorted(self.seconds)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kills} kills, {self.sent:,} messages sent, {self.accepted:,} accepted: lost {self.lost:,}, "
+            f"doubled {self.doubled:,}, invented {self.invented:,}; collecting again after "
+            f"{self.quantile(0.5):.1f} s (median), {self.quantile(0.95):.1f} s (p95)"
+        )
+
+
+class Child:
+    """One life of a collector."""
+
+    def __init__(self, process: asyncio.subprocess.Process, pipe: asyncio.StreamReader, accepted: set[int]) -> None:
+        self._process = process
+        self.first = asyncio.Event()
+        self._reading = asyncio.create_task(self._read(pipe, accepted))
+
+    @classmethod
+    async def start(cls, what: str, settings: dict[str, Any], accepted: set[int], log: Path) -> "Child":
+        read, write = os.pipe()
+        told = {name.upper(): str(value) for name, value in settings.items()}
+        with log.open("ab") as errors:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tests.soak.child", what, str(write),
+                env={**os.environ, **told}, pass_fds=[write], stderr=errors, stdout=errors,
+            )  # fmt: skip
+        os.close(write)
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(read, "rb")
+        )
+        return cls(process, reader, accepted)
+
+    async def _read(self, pipe: asyncio.StreamReader, accepted: set[int]) -> None:
+        rest = b""
+        while data := await pipe.read(1 << 16):
+            rest += data
+            whole = len(rest) // 8 * 8
+            accepted.update(struct.unpack(f"<{whole // 8}Q", rest[:whole]))
+            rest = rest[whole:]
+            self.first.set()
+
+    async def end(self, number: signal.Signals) -> int:
+        self._process.send_signal(number)
+        code = await self._process.wait()
+        await self._reading
+        return code
+
+
+async def run(
+    folder: Path, kills: int, *, rate: int, rng: Random, what: str = "collect", tell: Callable[[str], None] = print
+) -> Verdict:
+    """Kill `kills` lives, then let one end well, and look into the lake."""
+    verdict, accepted, feeder = Verdict(), set[int](), Feeder(rate)
+    async with running(feeder):
+        settings = {
+            **feeder.settings, "collector_mode": "polymarket", "lake_uri": folder / "lake", "backfill_hours": 0,
+        }  # fmt: skip
+        for number in range(kills + 1):
+            began = asyncio.get_running_loop().time()
+            child = await Child.start(what, settings, accepted, folder / "child.log")
+            await asyncio.wait_for(child.first.wait(), 60)
+            verdict.seconds.append(asyncio.get_running_loop().time() - began)
+            await asyncio.sleep(rng.uniform(0.001, 2.0))
+            if number < kills:
+                await child.end(signal.SIGKILL)
+                verdict.kills += 1
+                if verdict.kills % 20 == 0:
+                    tell(f"{verdict.kills} kills, {len(accepted):,} messages accepted")
+            elif what == "collect":
+                await asyncio.sleep(3)
+                assert await child.end(signal.SIGTERM) == 0
+            else:
+                await child.end(signal.SIGTERM)
+        verdict.sent = feeder.next - 100
+    found = in_lake(folder / "lake") if what == "collect" else naive_lake(folder / "lake")
+    verdict.accepted = len(accepted)
+    verdict.lost = len(accepted - found.keys())
+    verdict.doubled = sum(count - 1 for count in found.values())
+    verdict.invented = sum(not 100 <= number < feeder.next for number in found)
+    return verdict
+
+
+def in_lake(root: Path) -> Counter[int]:
+    """The numbers of all rows: trades by their hash, quotes by their size; what a plain reader finds is the same."""
+    store = Store.open(root)
+    trades, quotes = store.scan(TRADES).collect(), store.scan(QUOTES).collect()
+    for table, rows in ((TRADES, trades), (QUOTES, quotes)):
+        plain = pl.read_parquet(root / table.name / "**" / "*.parquet", hive_partitioning=True)
+        assert plain.height == rows.height, table.name
+    hashes = trades["trade_id"].str.slice(2, 64).map_elements(lambda text: int(text, 16), return_dtype=pl.Int64)
+    sizes = quotes["bid_size"].cast(pl.Int64)
+    return Counter(hashes.to_list()) + Counter(sizes.filter(sizes >= 100).to_list())
+
+
+def naive_lake(root: Path) -> Counter[int]:
+    return Counter(number for path in root.glob("*.parquet") for number in pl.read_parquet(path)["n"])
