@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -186,21 +186,30 @@ def top(
 
 @app.command(rich_help_panel=RECORDED)
 def replay(
-    path: Annotated[Path, typer.Argument(help="A recording, or a folder of recordings.")],
+    path: Annotated[Path | None, typer.Argument(help="A recording, or a folder of recordings.")] = None,
+    day: Annotated[str | None, typer.Option("--date", help="A day of a lake's own raw frames, YYYY-MM-DD.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --date: the lake to fill. Default: the replay lake.")] = None,
     speed: Annotated[str, typer.Option(help="Times the recorded pace, or max.")] = "max",
     lake: LakeOption = None,
     derive: Annotated[bool, typer.Option(help="Compute bars and movers afterwards.")] = True,
 ) -> None:
     """Take recorded venue frames through the collector's own parsers, books and writer into the replay lake.
 
-    The same recording twice adds nothing. A damaged one is refused before anything is written.
+    The same recording twice adds nothing. A damaged one is refused before anything is written. With --date, --lake is
+    the lake whose day is replayed, from the raw frames that it keeps for RAW_RETENTION_HOURS.
 
         movers replay recordings/monday.jsonl.gz
         movers replay recordings/ --speed 60
+        movers replay --lake data/live --date 2026-11-26
     """
     from flows import demo, show
     from flows.collector.recordings import find
 
+    if (path is None) == (day is None):
+        raise SettingError("replay: give a recording's PATH, or --lake and --date for a day of a lake's own frames")
+    if path is None or day is not None:
+        _replay_day(lake, _day(day or ""), into, derive=derive)
+        return
     pace, config = _speed(speed), _settings(mode="replay", lake=lake)
     recordings, strangers = find(path)
     try:
@@ -220,6 +229,26 @@ def replay(
         raise faults[0]
 
 
+def _replay_day(lake: Path | None, day: date, into: Path | None, *, derive: bool) -> None:
+    from functools import partial
+
+    from flows import demo, show
+    from flows.collector.again import replay_day
+    from flows.collector.making import live_pipeline
+    from lake.store import Store
+    from lake.vocab import Mode
+
+    config = _settings(mode="replay", lake=into)
+    source = _lake(None, lake)
+    target = Store.create(config.lake_root, Mode.REPLAY)
+    make = partial(live_pipeline, poll_every=config.collector_interval_seconds)
+    with show.steps(err, f"replaying {day}") as progress:
+        reports = replay_day(source, target, day, make, progress)
+    out.print(show.accounting(reports))
+    if derive:
+        demo.derive(target, reports, out, err)
+
+
 @app.command(rich_help_panel=RECORDED)
 def demo() -> None:
     """Replay a recording and show its top movers: REPLAY_PATH, MOVERS_RECORDINGS, or the project's own frames."""
@@ -228,7 +257,7 @@ def demo() -> None:
     config = _settings(mode="replay")
     path = recording(config)
     out.print(Text(safe_text(f"Replaying {path} into {config.lake_root.absolute()}")))
-    replay(path, lake=config.lake_root)
+    replay(path, speed="max", lake=config.lake_root)
     out.print(Text("\nAsk on: .venv/bin/movers top --help, and .venv/bin/movers query"))
 
 
@@ -323,6 +352,13 @@ def _speed(text: str) -> float | None:
     if pace is not None and not 0 < pace < 1e9:
         raise SettingError(f"--speed {text}: is neither max nor a number above 0")
     return pace
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise SettingError(f"--date {text}: is no day; write it as 2026-05-15") from None
 
 
 def _instant(text: str, option: str) -> datetime:

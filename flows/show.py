@@ -6,7 +6,8 @@ here, so that the supervisor is up at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -39,6 +40,14 @@ def progress(console: Console) -> Progress:
         console=console,
         transient=True,
     )
+
+
+@contextmanager
+def steps(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
+    """One bar while this lasts; call what is given with how much is done, and of how much."""
+    with progress(console) as bar:
+        task = bar.add_task(safe_text(name), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def accounting(reports: Iterable[ReplayReport]) -> Table:

@@ -1,5 +1,6 @@
 """A day that a collector recorded, replayed from its raw frames into another lake: the same rows, under new numbers."""
 
+import json
 import time
 from collections.abc import Callable
 from datetime import date
@@ -8,47 +9,42 @@ from hashlib import blake2b
 import polars as pl
 
 from flows.collector import retell
-from flows.collector.pipeline import Pipeline, Segment
-from flows.collector.replay import COLLECTOR, ReplayReport, adapters, epoch_of
+from flows.collector.making import Make
+from flows.collector.pipeline import Counts, Segment
+from flows.collector.replay import COLLECTOR, ReplayReport, epoch_of
 from flows.collector.retell import Day
 from flows.collector.sealing import Frames, frames_of
-from flows.collector.session import catalog_name
+from flows.venues.base import Outcome
 from lake.clock import day_of, from_us
 from lake.errors import RecordingError
 from lake.layout import SeqRange
 from lake.reading import newest
-from lake.schema import EVENTS, MARKETS, QUOTES, RAW, SEQ_BITS, TRADES
+from lake.schema import EVENTS, FEED_HEALTH, MARKETS, QUOTES, RAW, SEQ_BITS, TRADES
 from lake.store import Store
-from lake.vocab import Venue
 
 Progress = Callable[[int, int], None]
 
 
-def pipeline(seal: Callable[[Segment], None]) -> Pipeline:
-    """As the live collector's, without what the lake knows of markets."""
-    return Pipeline(adapters(use_yes_price=True), seal, describing=[catalog_name(venue) for venue in Venue], rule=None)
-
-
 def replay_day(
-    source: Store, target: Store, day: date, progress: Progress = lambda done, total: None
+    source: Store, target: Store, day: date, make: Make, progress: Progress = lambda done, total: None
 ) -> list[ReplayReport]:
-    """Replay what `source` keeps of that day into `target`; a report for each life.
+    """Replay what `source` keeps of that day into `target`, by pipelines of `make`; a report for each life.
 
     Raises `RecordingError` if no frames of it are kept, `LakeError`.
     """
     found, without = retell.days(source, day)
     if not found:
-        kept = f"{without:,} segments, but their frames are not kept any more" if without else "nothing"
-        raise RecordingError(f"lake {source.name}: holds {kept} of {day}; see RAW_RETENTION_HOURS, or give another --date")
-    return [_replay(source, target, each, progress) for each in found]
+        kept = f"{without:,} segments, but their frames are gone (RAW_RETENTION_HOURS)" if without else "nothing"
+        raise RecordingError(f"lake {source.root}: holds {kept} of {day}; give another --date")
+    return [_replay(source, target, each, make, progress) for each in found]
 
 
-def _replay(source: Store, target: Store, day: Day, progress: Progress) -> ReplayReport:
+def _replay(source: Store, target: Store, day: Day, make: Make, progress: Progress) -> ReplayReport:
     digest = blake2b(f"{day.life} {day.day} {day.first} {day.last}".encode(), digest_size=16).hexdigest()
     epoch = epoch_of(target, digest)
     shift = (epoch << SEQ_BITS) - day.first
     began, report, keys = time.monotonic(), None, set[int]()
-    for segment in retell.segments(source, day, pipeline, progress):
+    for segment in retell.segments(source, day, make, progress):
         frames = {key: frame for key, frame in frames_of(segment).items() if key[0] is not RAW}
         for (table, _), frame in frames.items():
             if table in (QUOTES, TRADES):
@@ -58,11 +54,23 @@ def _replay(source: Store, target: Store, day: Day, progress: Progress) -> Repla
         report.last = from_us(segment.last_received)
         report.counts.frames += segment.frames
         report.counts.bytes += segment.size
+        _count(report.counts, frames)
         report.added += _publish(target, segment, frames, shift, digest)
     assert report is not None
     report.added += _describe(source, target, keys, day.last + shift + 1, report, digest)
     report.seconds = time.monotonic() - began
     return report
+
+
+def _count(counts: Counts, frames: Frames) -> None:
+    """Add what the accounts of these minutes say, and the rows."""
+    for (table, _), frame in frames.items():
+        counts.rows[table.name] += frame.height
+        if table is FEED_HEALTH:
+            for outcome in Outcome:
+                counts.outcomes[outcome] += frame[outcome.value].sum()
+            for kinds in frame["ignored_kinds"]:
+                counts.ignored.update(json.loads(kinds))
 
 
 def _publish(target: Store, segment: Segment, frames: Frames, shift: int, digest: str) -> int:
@@ -74,8 +82,9 @@ def _publish(target: Store, segment: Segment, frames: Frames, shift: int, digest
 
 
 def _describe(source: Store, target: Store, keys: set[int], seq: int, report: ReplayReport, digest: str) -> int:
-    """What the source knew of these markets and their events at the day's end, which came of pages that are not kept."""
-    markets = newest(source, MARKETS, "market_key", report.last).filter(pl.col("market_key").is_in(list(keys))).collect()
+    """What the source knew of these markets and their events at the day's end: it came of pages that are not kept."""
+    is_there = pl.col("market_key").is_in(list(keys))
+    markets = newest(source, MARKETS, "market_key", report.last).filter(is_there).collect()
     events = newest(source, EVENTS, "event_id", report.last).collect()
     events = events.filter(pl.col("event_id").is_in(markets["event_id"].drop_nulls().unique().to_list()))
     frames = {

@@ -43,9 +43,8 @@ def items(told: pl.DataFrame) -> Iterator[tuple[Item, bytes]]:
 
     Raises `LakeError` on a row that is none.
     """
-    for kind, connection, wire, received, monotonic, _, payload, seq in (
-        told.sort("seq").select(*RAW.columns).iter_rows()
-    ):
+    rows = told.sort("seq").select(*RAW.columns).with_columns(pl.col("received_time").dt.epoch("us"))
+    for _, kind, connection, wire, received, monotonic, _, payload, seq in rows.iter_rows():
         is_anchor = kind == Kind.CUT.name and payload[:1] != b"{"
         name = "" if connection is None else f"{connection} {wire or ''}"
         try:

@@ -14,6 +14,7 @@ import msgspec
 
 from flows.collector import journal
 from flows.collector.journal import Cut, Item, Kind, number_of
+from flows.collector.making import Make
 from flows.collector.pipeline import Pipeline, Segment, tell
 from flows.collector.sealing import Waiting, frames_of, write
 from flows.venues.base import Closed, frame_seq
@@ -23,9 +24,6 @@ from lake.layout import Life
 from lake.store import Store
 from lake.vocab import Gap
 from lake.wal import Flaw, Record
-
-Make = Callable[[Callable[[Segment], None]], Pipeline]
-"""A fresh pipeline that hands its closed segments to the argument."""
 
 
 @dataclass(slots=True)

@@ -91,9 +91,9 @@ def replay(
     return report
 
 
-def adapters(*, use_yes_price: bool | None = None) -> dict[Venue, Adapter]:
-    """A fresh adapter of each venue; `use_yes_price` is the flag that Kalshi books were subscribed with, if known."""
-    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=use_yes_price)}
+def adapters() -> dict[Venue, Adapter]:
+    """A fresh adapter of each venue."""
+    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi()}
 
 
 def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:

@@ -14,14 +14,13 @@ import polars as pl
 
 from flows.collector import raw
 from flows.collector.journal import Item, Withheld
+from flows.collector.making import Make
 from flows.collector.pipeline import Pipeline, Segment, tell
 from lake import ledger
 from lake.errors import LakeError
 from lake.layout import Life, SeqRange
 from lake.schema import RAW, SEGMENTS, SEQ_BITS
 from lake.store import Store
-
-Make = Callable[[Callable[[Segment], None]], Pipeline]
 
 AT_ONCE: Final = 20  # segments whose frames are in memory together
 
@@ -62,10 +61,8 @@ def days(store: Store, day: date) -> tuple[list[Day], int]:
 
 def _there(store: Store, day: date) -> dict[str, list[tuple[int, int]]]:
     """The `seq`s of the frames that are there, first and last, by collector and life: retention may have taken some."""
-    epoch = pl.col("seq") // (1 << 40)
-    ends = (
-        store.scan(RAW, dates=[day]).group_by("collector", epoch).agg(low=pl.col("seq").min(), high=pl.col("seq").max())
-    )
+    rows = store.scan(RAW, dates=[day]).group_by("collector", pl.col("seq") // (1 << SEQ_BITS))
+    ends = rows.agg(low=pl.col("seq").min(), high=pl.col("seq").max())
     found: dict[str, list[tuple[int, int]]] = {}
     for collector, _, low, high in ends.collect().iter_rows():
         found.setdefault(collector, []).append((low, high))
@@ -121,6 +118,5 @@ def _rows(store: Store, day: Day, first: int, last: int) -> pl.DataFrame:
 
 
 def _is_of(life: Life) -> pl.Expr:
-    return (pl.col("collector") == life.collector) & pl.col("seq").is_between(
-        life.epoch << 40, ((life.epoch + 1) << 40) - 1
-    )
+    first = life.epoch << SEQ_BITS
+    return (pl.col("collector") == life.collector) & pl.col("seq").is_between(first, first + (1 << SEQ_BITS) - 1)

@@ -24,17 +24,16 @@ from flows.collector.http import Http
 from flows.collector.intake import Intake
 from flows.collector.journal import Item
 from flows.collector.kalshi_session import KalshiSession
+from flows.collector.making import catalog_name, live_pipeline
 from flows.collector.pipeline import Counts, Listener, Pipeline, Rule, Segment, tell
 from flows.collector.polymarket_session import CLOB_RATE, PolymarketSession
 from flows.collector.recover import rebuild, recover
 from flows.collector.sealing import Sealer, Waiting
-from flows.collector.session import Common, Session, catalog_name, poll_name
+from flows.collector.session import Common, Session
 from flows.collector.signing import key_of
 from flows.collector.timing import Clock, Limiter, Timing
 from flows.collector.universe import rule_of
 from flows.venues.base import Frame, Outcome
-from flows.venues.kalshi import Kalshi
-from flows.venues.polymarket import Polymarket
 from lake import disk, wal
 from lake.clock import MINUTE_US, SECOND_US
 from lake.errors import LakeError, SettingError
@@ -211,15 +210,7 @@ class _Live:
         return rebuild(self._folder, self._life, self._remembering, waiting)
 
     def _make(self, seal: Callable[[Segment], None], listener: Listener | None = None) -> Pipeline:
-        every = round(self._timing.poll_every * SECOND_US)
-        return Pipeline(
-            {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=True)},
-            seal,
-            {poll_name(venue): every for venue in self._venues},
-            describing=[catalog_name(venue) for venue in self._venues],
-            rule=None,
-            listener=listener,
-        )
+        return live_pipeline(seal, self._timing.poll_every, venues=self._venues, listener=listener)
 
     def _work(self) -> list[Any]:
         work: list[Any] = [self._keep(venue.value, session.run) for venue, session in self._sessions.items()]

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from flows.collector import catalog
 from flows.collector.connection import Connection, Link, is_worth_a_word
 from flows.collector.http import Http, Unreachable, VenueError
+from flows.collector.making import catalog_name, poll_name
 from flows.collector.pipeline import Pipeline
 from flows.collector.timing import MINUTE
 from flows.collector.universe import Listed, Rule, entry, listed
@@ -22,16 +23,6 @@ HOUSEKEEPING: Final = 0.5  # seconds between two looks at what is to be added or
 
 Poll = tuple[Wire, Awaitable[bytes]]
 """A request and what its answer is. Awaiting it raises `VenueError`."""
-
-
-def catalog_name(venue: Venue) -> str:
-    """The connection that catalogue pages carry."""
-    return f"{venue.value}-catalog"
-
-
-def poll_name(venue: Venue) -> str:
-    """The connection that polls carry."""
-    return f"{venue.value}-poll"
 
 
 @dataclass(frozen=True, slots=True)

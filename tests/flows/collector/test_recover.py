@@ -53,7 +53,7 @@ class Lived:
         recordings, _ = find(SESSION)
         items = sorted((item for one in recordings for item in one.items()), key=lambda item: item.received)
         names = {"polymarket": "polymarket-1", "kalshi": "kalshi-1"}
-        for item in items[:most]:
+        for place, item in enumerate(items[:most], 1):
             self.now = item.received
             name = names[item.wire.venue.value] if not item.wire.is_poll else f"{item.wire.venue.value}-poll"
             if item.payload is None:
@@ -61,10 +61,13 @@ class Lived:
             else:
                 self.intake.frame(name, item.wire, item.payload)
                 self.intake.tick()
-            self.work()
+            if place % 100 == 0:
+                self.work()
+        self.work()
         return self
 
     def work(self) -> None:
+        """Consume what came in, and write it to disk."""
         while (item := self.intake.take()) is not None:
             self.pipeline.take(item)
         if (batch := self.log.take()) is not None:

@@ -1,0 +1,43 @@
+"""The live collector's pipeline, made alike wherever its items are told: live, after a crash, and of a recorded day."""
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from flows.collector.pipeline import Listener, Pipeline, Segment
+from flows.venues.kalshi import Kalshi
+from flows.venues.polymarket import Polymarket
+from lake.clock import SECOND_US
+from lake.vocab import Venue
+
+Make = Callable[[Callable[[Segment], None]], Pipeline]
+"""A fresh pipeline that hands its closed segments to the argument."""
+
+VENUES: Final = tuple(Venue)
+
+
+def catalog_name(venue: Venue) -> str:
+    """The connection that catalogue pages carry."""
+    return f"{venue.value}-catalog"
+
+
+def poll_name(venue: Venue) -> str:
+    """The connection that polls carry."""
+    return f"{venue.value}-poll"
+
+
+def live_pipeline(
+    seal: Callable[[Segment], None],
+    poll_every: float,
+    *,
+    venues: Collection[Venue] = VENUES,
+    listener: Listener | None = None,
+) -> Pipeline:
+    """A pipeline whose segments end where it is told so; `poll_every` is the pause between polls, seconds."""
+    return Pipeline(
+        {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=True)},
+        seal,
+        {poll_name(venue): round(poll_every * SECOND_US) for venue in venues},
+        describing=[catalog_name(venue) for venue in venues],
+        rule=None,
+        listener=listener,
+    )
