@@ -1,8 +1,8 @@
 """One look at the lake for all sessions: a thread that reads only what is new, and tells who listens.
 
-Every quarter of a second it compares the lake's marks, which costs a few file lookups. Only when a segment or a board
-was published does it read: the rows of the new segments, the newest board, how the connections do. What the sessions
-get is one `Snapshot`, the same object for all of them.
+Every quarter of a second it compares the lake's marks, which costs a few file lookups. When a segment or a board was
+published it reads: the rows of the new segments, the newest board, how the connections do; and every second the rows
+that are not published yet. What the sessions get is one `Snapshot`, the same object for all of them.
 """
 
 import logging
@@ -18,12 +18,13 @@ import polars as pl
 
 from lake.errors import LakeMissing, MoversError, QueryError
 from lake.query import Counts, Lake, Marks, News
-from lake.schema import GAPS, MARKETS, MOVERS, QUOTES, TRADES, Table
+from lake.schema import GAPS, MARKETS, MOVERS, QUOTES, SEQ_BITS, TRADES, Table
 from lake.vocab import Mode
 
 log = logging.getLogger("movers.app")
 
 PAUSE: Final = 0.25  # seconds between two looks
+FRESH: Final = timedelta(seconds=1)  # between two looks at what is not published yet
 BEAT: Final = timedelta(seconds=5)  # the longest time without a word to the sessions: states grow old by themselves
 AGES: Final = {
     "status": timedelta(seconds=2),
@@ -110,6 +111,7 @@ class Feed:
         self._listeners: list[Listener] = []
         self._marks: Marks | None = None
         self._known: frozenset[str] = frozenset()
+        self._newest: dict[tuple[str, int], int] = {}  # table and epoch to the newest `seq` that was seen unpublished
         self._told = _LONG_AGO
         self._read: dict[str, datetime] = {}  # figure to when it was read
         self._stale: set[str] = set()  # figures that may have changed since
@@ -192,7 +194,7 @@ class Feed:
 
     def _forget(self) -> None:
         """What was seen belongs to a lake that is no longer there."""
-        self._marks, self._known = None, frozenset()
+        self._marks, self._known, self._newest = None, frozenset(), {}
         self._read, self._stale = {}, set()
         self._raw_board = _none(MOVERS)
 
@@ -215,22 +217,47 @@ class Feed:
         if old is None or marks.segments != old.segments:
             after = self._with_news(after, lake.news(self._known))
             self._stale |= set(AGES) if self._known else set()
+        if self._now() - self._read.get("fresh", _LONG_AGO) >= FRESH:
+            self._read["fresh"] = self._now()
+            after = self._with_ticks(after, *map(self._unseen, (QUOTES, TRADES), lake.fresh()))
         if old is None or marks.boards != old.boards:
             self._raw_board = lake.board()
             if self._has_strangers(after):
                 self._read.pop("catalogue", None)
                 self._stale.add("catalogue")
         after = self._with_figures(after, lake)
-        is_new = after is not before or (old is not None and marks.boards != old.boards)
-        return self._with_boards(after) if is_new else before
+        is_told_anew = after.catalogue is not before.catalogue or after.mode != before.mode
+        return self._with_boards(after) if old is None or marks.boards != old.boards or is_told_anew else after
 
     def _with_news(self, snapshot: Snapshot, news: News) -> Snapshot:
         """The ticks of the new segments behind those in memory."""
         self._known = news.segments
-        quotes, trades = _joined(snapshot.quotes, news.quotes), _joined(snapshot.trades, news.trades)
-        times: list[datetime] = [newest_time(frame) for frame in (quotes, trades) if frame.height]
+        new = (
+            rows.join(there, on=["market_key", "seq"], how="anti")
+            for rows, there in ((news.quotes, snapshot.quotes), (news.trades, snapshot.trades))
+        )
         gaps = pl.concat([snapshot.gaps, news.gaps]).tail(10_000)
-        return replace(snapshot, quotes=quotes, trades=trades, gaps=gaps, latest=max(times, default=snapshot.latest))
+        return replace(self._with_ticks(snapshot, *new), gaps=gaps)
+
+    def _unseen(self, table: Table, rows: pl.DataFrame) -> pl.DataFrame:
+        """Of unpublished rows those that came since the last look."""
+        if rows.is_empty():
+            return rows
+        parts = []
+        for (epoch,), its in rows.group_by(pl.col("seq") // (1 << SEQ_BITS)):
+            place = (table.name, int(str(epoch)))
+            parts.append(its.filter(pl.col("seq") > self._newest.get(place, -1)))
+            self._newest[place] = int(its["seq"].max())  # type: ignore[arg-type]
+        return pl.concat(parts)
+
+    @staticmethod
+    def _with_ticks(snapshot: Snapshot, quotes: pl.DataFrame, trades: pl.DataFrame) -> Snapshot:
+        """These behind those in memory; the same snapshot if there are none."""
+        if quotes.is_empty() and trades.is_empty():
+            return snapshot
+        quotes, trades = _joined(snapshot.quotes, quotes), _joined(snapshot.trades, trades)
+        times: list[datetime] = [newest_time(frame) for frame in (quotes, trades) if frame.height]
+        return replace(snapshot, quotes=quotes, trades=trades, latest=max(times, default=snapshot.latest))
 
     def _with_figures(self, snapshot: Snapshot, lake: Lake) -> Snapshot:
         """Status, counts and catalogue: each anew if segments came in since it was read, and not too often."""

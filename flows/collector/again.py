@@ -68,7 +68,7 @@ def _count(counts: Counts, frames: Frames) -> None:
         counts.rows[table.name] += frame.height
         if table is FEED_HEALTH:
             for outcome in Outcome:
-                counts.outcomes[outcome] += frame[outcome.value].sum()
+                counts.outcomes[outcome] += int(frame[outcome.value].sum())
             for kinds in frame["ignored_kinds"]:
                 counts.ignored.update(json.loads(kinds))
 

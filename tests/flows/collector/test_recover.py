@@ -17,7 +17,7 @@ from flows.collector.replay import adapters
 from flows.collector.sealing import Frames, frames_of, write
 from flows.collector.timing import Clock
 from lake import wal
-from lake.clock import MINUTE_US
+from lake.clock import HOUR_US
 from lake.layout import Life
 from lake.schema import FEED_HEALTH, GAPS, QUOTES, RAW, SEGMENTS, TRADES
 from lake.store import Store
@@ -37,14 +37,14 @@ class Lived:
     """A life without sockets: items in, a log on disk, and the segments that it made."""
 
     folder: Path
-    every: int = 20_000_000
+    every: int = 120_000_000
     now: int = 0
     segments: list[Segment] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.log = wal.Log(self.folder, LIFE, "boot")
         clock = Clock(wall=lambda: self.now, monotonic=lambda: self.now / 1e6)
-        rule = Rule(lambda received: self.every, MINUTE_US)
+        rule = Rule(lambda received: self.every, HOUR_US)
         self.intake = Intake(LIFE.epoch, clock, recorder=self.log, withheld=[CATALOG], rule=rule)
         self.pipeline = make(self.segments.append)
 
