@@ -110,7 +110,7 @@ def test_what_is_published_is_not_hot(tmp_path):
 
 def test_texts_and_lists(tmp_path):
     """Every kind of column comes back, empty lists and nulls included."""
-    row = {name: None for name in MARKETS.columns} | {"market_key": 1, "tags": ["a", "b"], "outcomes": [], "seq": FIRST}
+    row = dict.fromkeys(MARKETS.columns) | {"market_key": 1, "tags": ["a", "b"], "outcomes": [], "seq": FIRST}
     row["as_of"] = datetime(2026, 9, 21, tzinfo=UTC)
     frame = pl.DataFrame([row], schema=dict(MARKETS.columns))
     Hot(tmp_path, LIFE).append(MARKETS, "kalshi", FIRST, DAY, frame)

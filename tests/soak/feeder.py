@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from bisect import bisect_right
 from contextlib import suppress
 
 from tests.flows.collector.venues import Socket, Venues, condition, tokens
@@ -18,7 +19,7 @@ class Feeder(Venues):
         super().__init__(MARKETS)
         self.rate = rate
         self.next = 100  # above every size that a first book has
-        self.times: list[float] = []  # of the first message on each connection
+        self._times: list[tuple[int, float]] = []  # each number with which a burst began, and when, monotonic
         self._tasks: list[asyncio.Task[None]] = []
 
     async def _said_to_polymarket(self, socket: Socket, text: str) -> None:
@@ -29,13 +30,17 @@ class Feeder(Venues):
     async def _stream(self, socket: Socket) -> None:
         loop = asyncio.get_running_loop()
         began, sent = loop.time(), 0
-        self.times.append(began)
         with suppress(ConnectionError, RuntimeError):
             while not socket.ws.closed:
+                self._times.append((self.next, time.monotonic()))
                 for _ in range(int((loop.time() - began) * self.rate) - sent):
                     number, self.next, sent = self.next, self.next + 1, sent + 1
                     await socket.ws.send_str(message(number))
                 await asyncio.sleep(STEP)
+
+    def sent_at(self, number: int) -> float:
+        """When the burst began in which it was sent, monotonic."""
+        return self._times[bisect_right(self._times, (number, float("inf"))) - 1][1]
 
 
 def message(number: int) -> str:
