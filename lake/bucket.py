@@ -321,13 +321,13 @@ class BucketFiles:
                 return request()
             except (PermissionDeniedError, UnauthenticatedError) as exc:
                 reason = "refused; look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what the key may do"
-                raise PermissionError(13, f"the object store said {_status(exc)}: {reason}") from None
+                raise PermissionError(13, f"the object store said {_status(exc)}: {reason}", str(self)) from None
             except (PreconditionError, AlreadyExistsError):
                 raise
             except BaseError as exc:
                 if number == most or not _is_passing(exc):
                     often = f", {number} times" if number > 1 else ""
-                    raise ConnectionError(110, f"the object store said {_status(exc)}{often}") from None
+                    raise ConnectionError(110, f"the object store said {_status(exc)}{often}", str(self)) from None
                 self._sleep(self._rng.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**number)))
         raise AssertionError("a try returns or raises")
 

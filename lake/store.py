@@ -266,13 +266,15 @@ class Store:
         Raises `LakeUnreachable` where the object store does not answer.
         """
         try:
-            yield
-        except (pl.exceptions.PolarsError, OSError) as exc:
             try:
+                yield
+            except ConnectionError:
+                raise
+            except (pl.exceptions.PolarsError, OSError) as exc:
                 self.require_whole(exc)
-            except ConnectionError as gone:
-                raise LakeUnreachable(f"lake {self.root}: {_reason(gone)}; try again later") from exc
-            raise
+                raise
+        except ConnectionError as exc:
+            raise LakeUnreachable(f"lake {self.root}: {_reason(exc)}; try again later") from exc
 
     def strangers(self) -> list[PurePosixPath]:
         """Files below the tables' folders that are none of the lake's: reported, never read."""
