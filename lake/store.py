@@ -287,10 +287,9 @@ class Store:
         Raises `PublishConflict` if it is there with other rows, `LakeUnwritable` if it cannot be written.
         """
         frame = part.table.conform(frame)
-        try:
+        with suppress(FileExistsError):
             return self.write_new(part, lambda path: _write_parquet(frame, path))
-        except FileExistsError:
-            there = self.load(part)
+        there = self.load(part)
         known = [name for name in frame.columns if name in there.columns]  # an older program may have known fewer
         if there.select(known).equals(frame.select(known)):
             return False
