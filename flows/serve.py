@@ -25,7 +25,6 @@ from flows import orchestrator
 from flows.jobs.minutes import Minutes, line, refresh_minute
 from flows.jobs.refresh import RefreshReport
 from lake.errors import MoversError, SettingError
-from lake.place import absolute
 from lake.settings import Settings
 from lake.store import Store
 from lake.text import safe_text
@@ -110,7 +109,7 @@ class Refresh:
     def _in_prefect(self, store: Store) -> RefreshReport:
         from flows.refresh import refresh_flow
 
-        report = refresh_flow(str(absolute(store.root)), store.local)
+        report = refresh_flow(store.name, store.local)
         self._server.worked()
         self._say("as flow runs in Prefect")
         return report

@@ -10,10 +10,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path, PurePosixPath
 from random import Random
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -45,12 +47,14 @@ FIRST_PAUSE: Final = 0.1  # seconds, doubled with each try; the pause is anythin
 LONGEST_PAUSE: Final = 5.0
 PATIENCE: Final = 60.0  # seconds for one request with its answer
 CONNECT: Final = 5.0  # seconds of it for the connection
+OLD: Final = 3_600.0  # seconds after which nobody is still writing a temporary file
 
 _ENDPOINTS: Final = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _STATUS: Final = re.compile(r"status code: (\d{3}[ A-Za-z-]*)")
 _PASSING: Final = ("408", "409", "425", "429", "500", "502", "503", "504")
 _REDIRECT: Final = "redirect"
+_TEMP: Final = ".put-"
 _NO_VERSION: Final = '"0"'
 
 T = TypeVar("T")
@@ -124,8 +128,12 @@ class BucketFiles:
         return str(self._place)
 
     def prepare(self) -> None:
-        """The bucket has to be there already; a prefix is no thing."""
+        """The bucket has to be there already. What a killed process left on this machine is swept away."""
         self._list("")
+        for left in self._place.local.glob(f"{_TEMP}*"):
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > OLD:
+                    rmtree(left, ignore_errors=True)
 
     def require_conditions(self, path: str) -> None:
         """A PUT whose condition does not hold must be refused.
@@ -288,7 +296,7 @@ class BucketFiles:
     def _made(self, path: str, write: Write) -> bytes:
         """What `write` writes, by way of a file on this machine."""
         self._place.local.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".put-", dir=self._place.local) as folder:
+        with TemporaryDirectory(prefix=_TEMP, dir=self._place.local) as folder:
             temp = Path(folder) / PurePosixPath(path).name
             write(temp)
             return temp.read_bytes()

@@ -116,6 +116,11 @@ class Store:
         return cls(where, name, files)
 
     @property
+    def name(self) -> str:
+        """The lake's place as text that means the same from every folder."""
+        return str(absolute(self.root))
+
+    @property
     def local(self) -> Path:
         """The folder for what stays on this machine: WAL, hot rows, locks. It may have to be made."""
         return self.root if isinstance(self.root, Path) else self.root.local

@@ -1,6 +1,8 @@
 """A lake in a bucket: every promise of `lake.store`, over HTTP, with an object store that fails."""
 
+import os
 import threading
+import time
 from datetime import timedelta
 from pathlib import PurePosixPath
 from random import Random
@@ -207,6 +209,16 @@ def test_a_bucket_that_is_not_there(service, tmp_path):
     """It is not made: whoever owns it does that."""
     with pytest.raises(LakeUnwritable, match=r"lake s3://nobodys: the object store said 404 Not Found; give a bucket"):
         Store.create(Bucket("nobodys", "", tmp_path), Mode.SIMULATED)
+
+
+def test_what_a_killed_writer_left_is_swept(store):
+    """After an hour, at the next start; what may be at work is left alone."""
+    for name, age in ((".put-old", 4_000), (".put-young", 10)):
+        (store.local / name).mkdir()
+        (store.local / name / "x.parquet").touch()
+        os.utime(store.local / name, times=(time.time() - age,) * 2)
+    Store.create(store.root, Mode.SIMULATED)
+    assert [path.name for path in store.local.iterdir()] == [".put-young"]
 
 
 def test_refused_keys_are_told_and_not_shown(store, monkeypatch):
