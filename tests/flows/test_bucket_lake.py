@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import polars as pl
@@ -14,8 +17,9 @@ from app.feed import Feed
 from flows.jobs.minutes import Minutes, refresh_minute
 from flows.jobs.refresh import refresh_bars
 from flows.up.rows import NewestRows
-from lake import bucket
+from lake import bucket, lease
 from lake.derived.slices import WINDOWS
+from lake.errors import LakeUnwritable, LeaseLost
 from lake.place import Bucket
 from lake.query import Lake
 from lake.schema import BARS, BLOCKS, CARRIES, MARKETS, MOVERS, SEGMENTS, TABLES
@@ -130,6 +134,30 @@ def test_the_minutes_hold_the_lease(fresh):
     assert minutes.done == 1
     assert '"renewed": null' not in seen[0]
     assert '"renewed": null' in fresh.files.read("_jobs.lease").decode()
+
+
+def test_jobs_that_lost_the_lease_end(fresh, monkeypatch):
+    """Another machine has the role: no refresh is begun any more, and the process ends instead of trying for ever."""
+    monkeypatch.setattr(lease, "BEAT", 0.01)
+    stop, begun = threading.Event(), []
+
+    def refresh(store: Store) -> str:
+        begun.append(1)
+        thief = lease.Holder("birch", 8, "birch", 9, time.time()).bytes()
+        store.files.replace("_jobs.lease", lambda path: path.write_bytes(thief))
+        until = time.monotonic() + 5
+        while time.monotonic() < until:
+            with suppress(LakeUnwritable):
+                store.require_owner()
+            time.sleep(0.01)
+        return "done"
+
+    class Config:
+        lake_root, collector_mode = fresh.root, Mode.SIMULATED
+
+    with pytest.raises(LeaseLost, match="is now that of process 8 on birch"):
+        Minutes(Config(), stop, refresh=refresh).run()
+    assert len(begun) == 1
 
 
 def test_the_age_of_the_newest_rows(fresh):
