@@ -201,7 +201,7 @@ def _keep(lease: Lease, stop: threading.Event) -> None:
             LOG.error("%s", exc)
             return
         except OSError as exc:
-            LOG.warning("lease: not renewed, tried again: %s", exc)
+            LOG.warning("lease: not renewed, tried again: %s", exc.strerror or exc)
             pause = AGAIN
 
 
