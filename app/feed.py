@@ -11,12 +11,12 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import polars as pl
 
-from lake.errors import LakeMissing, MoversError, QueryError
+from lake.errors import LakeMissing, LakeUnreachable, MoversError, QueryError
+from lake.place import Bucket, Place
 from lake.query import Counts, Lake, Marks, News
 from lake.schema import GAPS, MARKETS, MOVERS, QUOTES, SEQ_BITS, TRADES, Table
 from lake.vocab import Mode
@@ -25,6 +25,7 @@ log = logging.getLogger("movers.app")
 
 PAUSE: Final = 0.25  # seconds between two looks
 FRESH: Final = timedelta(seconds=1)  # between two looks at what is not published yet
+BUCKET_PAUSE: Final = 2.0  # the same in an object store, where a look is some ten requests that are paid for
 BEAT: Final = timedelta(seconds=5)  # the longest time without a word to the sessions: states grow old by themselves
 AGES: Final = {
     "status": timedelta(seconds=2),
@@ -56,7 +57,7 @@ class Snapshot:
 
     number: int  # rises with every change
     now: datetime  # of a recorded lake the instant of its newest row: it answers as it did on that day
-    root: Path
+    root: Place
     mode: str | None = None  # the lake's name; None = no lake
     problem: str | None = None  # why there is nothing to read, in one line
     latest: datetime | None = None  # received_time of the newest quote or trade
@@ -105,7 +106,7 @@ class Listener:
 class Feed:
     """The lake at `root`, looked at by one thread. `now` is the clock."""
 
-    def __init__(self, root: Path, mode: Mode, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, root: Place, mode: Mode, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.mode, self._now = mode, now
         self.snapshot = Snapshot(0, now(), root)
         self._listeners: list[Listener] = []
@@ -156,6 +157,10 @@ class Feed:
             after = self._seen(before)
         except LakeMissing:
             after = self._none(NO_LAKE)
+        except LakeUnreachable as exc:
+            if before.latest is not None:  # what was seen stays, and grows old
+                return False
+            after = self._none(str(exc))
         except MoversError as exc:
             after = self._none(str(exc))
         except (pl.exceptions.PolarsError, OSError) as exc:
@@ -178,7 +183,7 @@ class Feed:
             except Exception:
                 log.exception("the feed's look failed; the next one is in a second")
                 self._stop.wait(1)
-            self._stop.wait(PAUSE)
+            self._stop.wait(BUCKET_PAUSE if isinstance(self.snapshot.root, Bucket) else PAUSE)
 
     def _tell(self) -> None:
         with self._lock:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from lake.settings import Settings
     from lake.store import Store
-    from lake.vocab import Mode
 
 app = typer.Typer(
     name="movers",
@@ -39,7 +38,9 @@ err = Console(stderr=True)
 
 RUN, ASK, RECORDED = "Run", "Ask", "Recorded sessions"
 
-LakeOption = Annotated[Path | None, typer.Option("--lake", help="The lake's folder. Default: that of the mode.")]
+LakeOption = Annotated[
+    str | None, typer.Option("--lake", help="The lake: a folder, or s3://bucket/prefix. Default: that of the mode.")
+]
 ModeOption = Annotated[
     str | None, typer.Option("--mode", help="Whose lake to read: replay, live ... Default: COLLECTOR_MODE.")
 ]
@@ -188,7 +189,7 @@ def top(
 def replay(
     path: Annotated[Path | None, typer.Argument(help="A recording, or a folder of recordings.")] = None,
     day: Annotated[str | None, typer.Option("--date", help="A day of a lake's own raw frames, YYYY-MM-DD.")] = None,
-    into: Annotated[Path | None, typer.Option(help="With --date: the lake to fill. Default: the replay lake.")] = None,
+    into: Annotated[str | None, typer.Option(help="With --date: the lake to fill. Default: the replay lake.")] = None,
     speed: Annotated[str, typer.Option(help="Times the recorded pace, or max.")] = "max",
     lake: LakeOption = None,
     derive: Annotated[bool, typer.Option(help="Compute bars and movers afterwards.")] = True,
@@ -229,7 +230,7 @@ def replay(
         raise faults[0]
 
 
-def _replay_day(lake: Path | None, day: date, into: Path | None, *, derive: bool) -> None:
+def _replay_day(lake: str | None, day: date, into: str | None, *, derive: bool) -> None:
     from functools import partial
 
     from flows import demo, show
@@ -253,11 +254,12 @@ def _replay_day(lake: Path | None, day: date, into: Path | None, *, derive: bool
 def demo() -> None:
     """Replay a recording and show its top movers: REPLAY_PATH, MOVERS_RECORDINGS, or the project's own frames."""
     from flows.demo import recording
+    from lake.place import absolute
 
     config = _settings(mode="replay")
     path = recording(config)
-    out.print(Text(safe_text(f"Replaying {path} into {config.lake_root.absolute()}")))
-    replay(path, speed="max", lake=config.lake_root)
+    out.print(Text(safe_text(f"Replaying {path} into {absolute(config.lake_root)}")))
+    replay(path, speed="max", lake=str(config.lake_root))
     out.print(Text("\nAsk on: .venv/bin/movers top --help, and .venv/bin/movers query"))
 
 
@@ -281,13 +283,13 @@ def say(text: str, style: str = "") -> None:
     err.print(Text(f"movers: {safe_text(text, 2_000)}", style=style), soft_wrap=True)
 
 
-def _settings(*, mode: str | None = None, lake: Path | None = None, **given: Any) -> Settings:
+def _settings(*, mode: str | None = None, lake: str | None = None, **given: Any) -> Settings:
     from lake import settings
 
     if mode is not None:
         given["collector_mode"] = mode.lower()
     if lake is not None:
-        given["lake_uri"] = str(lake)
+        given["lake_uri"] = lake
     return settings.load(**given)
 
 
@@ -321,27 +323,24 @@ def _stop_event() -> asyncio.Event:
     return stop
 
 
-def _lake(mode: str | None, folder: Path | None) -> Store:
+def _lake(mode: str | None, place: str | None) -> Store:
     """The lake to read. Where nobody chose a mode and its lake is not there, the only other one is."""
+    from lake.settings import default_root
     from lake.store import Store
     from lake.vocab import Mode
 
-    config = _settings(mode=mode, lake=folder)
+    config = _settings(mode=mode, lake=place)
     is_chosen = mode is not None or "collector_mode" in config.model_fields_set
-    wanted = None if folder is not None and not mode else config.collector_mode
+    wanted = None if place is not None and not mode else config.collector_mode
     try:
         return Store.open(config.lake_root, wanted)
     except LakeMissing as exc:
-        others = [] if config.lake_uri else [name for name in Mode if _default_root(name).is_dir()]
+        others = [] if config.lake_uri else [name for name in Mode if default_root(name).is_dir()]
         if len(others) == 1 and not is_chosen:
-            say(f"reading {_default_root(others[0])}, the only lake here")
-            return Store.open(_default_root(others[0]), others[0])
+            say(f"reading {default_root(others[0])}, the only lake here")
+            return Store.open(default_root(others[0]), others[0])
         hint = ", ".join(f"--mode {name}" for name in others)
         raise LakeMissing(f"{exc}; or read one that is there: {hint}" if hint else str(exc)) from exc
-
-
-def _default_root(mode: Mode) -> Path:
-    return _settings(mode=mode.value).model_copy(update={"lake_uri": None}).lake_root
 
 
 def _speed(text: str) -> float | None:

@@ -15,10 +15,12 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from flows import orchestrator
+from flows.collector.former import next_epoch
 from flows.collector.service import CollectReport, collect
 from flows.jobs.minutes import line
 from lake.errors import SettingError
-from lake.lock import only_one
+from lake.lease import sole
+from lake.place import absolute
 from lake.settings import Settings
 from lake.store import Store
 from lake.vocab import Mode
@@ -34,8 +36,9 @@ def main(settings: Settings, *, work: Collect = collect) -> int:
     if settings.collector_mode is Mode.REPLAY:
         raise SettingError("COLLECTOR_MODE=replay: is not collected; use `movers replay PATH`, or set another mode")
     store = Store.create(settings.lake_root, settings.collector_mode)
-    with only_one(store.root, f"collector-{settings.collector_name}"), Companion(settings) as companion:
-        report = asyncio.run(_until_stopped(settings, store, work))
+    role, name = f"collector-{settings.collector_name}", settings.collector_name
+    with sole(store, role, lambda: next_epoch(store, name)) as own, Companion(settings) as companion:
+        report = asyncio.run(_until_stopped(settings, own, work))
         companion.outcome = (
             f"{report.counts.messages:,} messages, {report.rows:,} rows in {report.segments:,} segments, "
             f"{report.unpublished:,} segments not written"
@@ -110,7 +113,7 @@ class Companion:
                 raise RuntimeError(line(self._error))
             return Completed(message=self.outcome)
 
-        name = f"{FLOW}:{self._settings.lake_root.absolute()}:{self._settings.collector_name}"
+        name = f"{FLOW}:{absolute(self._settings.lake_root)}:{self._settings.collector_name}"
         asyncio.run(_close_former(name))
         with tags(name):
             keep(self._settings.collector_mode.value, self._settings.collector_name)

@@ -13,6 +13,7 @@ from flows.collector.replay import ReplayReport, replay
 from flows.jobs.refresh import boards_since, refresh_bars, refresh_board
 from lake.derived.slices import WINDOWS
 from lake.errors import RecordingError
+from lake.place import Place
 from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
@@ -28,7 +29,7 @@ def recording(settings: Settings) -> Path:
 
 
 def replay_all(
-    recordings: list[Recording], root: Path, speed: float | None, err: Console
+    recordings: list[Recording], root: Place, speed: float | None, err: Console
 ) -> tuple[Store | None, list[ReplayReport], list[RecordingError]]:
     """Replay each; one that cannot be read is left out and told of. The lake is made with the first that can."""
     store: Store | None = None

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 
 from flows.jobs.minutes import refresh_minute, top_movers
 from flows.jobs.refresh import RefreshReport
+from lake.place import place
 from lake.store import Store
 
 ARTIFACT: Final = "top-movers"
@@ -23,9 +24,9 @@ T = TypeVar("T")
 
 
 @flow(name="refresh", flow_run_name=lambda: f"refresh {flow_run.get_scheduled_start_time():%H:%M:%S}")
-def refresh_flow(lake: Path) -> RefreshReport:
-    """Bring bars and board of that lake up to date, and show the top movers."""
-    store = Store.open(lake)
+def refresh_flow(lake: str, local: Path | None = None) -> RefreshReport:
+    """Bring bars and board of that lake up to date, and show the top movers; `local` is a bucket's local folder."""
+    store = Store.open(place(lake, local))
     report = refresh_minute(store, _as_task)
     _as_task(ARTIFACT, lambda: show(store, report))
     get_run_logger().info("%s", report)

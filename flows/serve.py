@@ -109,7 +109,7 @@ class Refresh:
     def _in_prefect(self, store: Store) -> RefreshReport:
         from flows.refresh import refresh_flow
 
-        report = refresh_flow(store.root.absolute())
+        report = refresh_flow(store.name, store.local)
         self._server.worked()
         self._say("as flow runs in Prefect")
         return report

@@ -4,9 +4,11 @@
     ├── SettingError         a setting or an argument that cannot be used
     ├── LakeError            the lake's folder, marker or files
     │   ├── LakeMissing      there is no lake there
+    │   ├── LakeUnreachable  its object store does not answer now
     │   ├── LakeUnwritable   the folder cannot be created or written
     │   ├── LakeMismatch     another mode, or a newer schema
-    │   └── PublishConflict  a file of that name holds other rows
+    │   └── PublishConflict  somebody else writes under the same names
+    │       └── LeaseLost    another machine has taken over this role
     ├── SchemaMismatch       a frame has other columns than its table
     ├── BadName              a path that `lake.layout` cannot spell or parse
     ├── BadFrame             bytes from a venue that cannot be read
@@ -34,6 +36,10 @@ class LakeMissing(LakeError):
     """There is no lake at that place."""
 
 
+class LakeUnreachable(LakeError):
+    """The lake's object store does not answer now; it may later."""
+
+
 class LakeUnwritable(LakeError):
     """The folder cannot be created or written."""
 
@@ -43,7 +49,11 @@ class LakeMismatch(LakeError):
 
 
 class PublishConflict(LakeError):
-    """A published file of the same name holds other rows."""
+    """Somebody else writes under the same names: a published file of that name holds other rows."""
+
+
+class LeaseLost(PublishConflict):
+    """Another machine has taken over the role that this process had on the lake."""
 
 
 class SchemaMismatch(MoversError):

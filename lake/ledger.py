@@ -6,7 +6,6 @@ each file when its rows happened, which its name does not: a question about ten 
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
 
@@ -14,6 +13,7 @@ import polars as pl
 
 from lake import layout
 from lake.layout import Part, SeqRange
+from lake.place import Place, absolute
 from lake.schema import GAPS, QUOTES, SEGMENTS, TABLES, TRADES, VENUE_STATS, Table
 from lake.store import Store
 
@@ -26,14 +26,14 @@ class _Known(NamedTuple):
     birth: object  # another one where the rows were read anew
 
 
-_KNOWN: Final[dict[tuple[Path, str], _Known]] = {}
+_KNOWN: Final[dict[tuple[Place, str], _Known]] = {}
 _LOCK: Final = Lock()
 
 _TIMED: Final = (QUOTES, TRADES, GAPS, VENUE_STATS)
 _RECEIVED: Final = "received_time"
 
 Ends = tuple[datetime, datetime]
-_ENDS: Final[dict[tuple[Path, str], tuple[object, int, dict[str, Ends]]]] = {}
+_ENDS: Final[dict[tuple[Place, str], tuple[object, int, dict[str, Ends]]]] = {}
 
 
 def remembered(store: Store, table: Table) -> pl.LazyFrame:
@@ -42,7 +42,7 @@ def remembered(store: Store, table: Table) -> pl.LazyFrame:
 
 
 def _known(store: Store, table: Table) -> _Known:
-    place = (store.root.absolute(), table.name)
+    place = (absolute(store.root), table.name)
     with _LOCK:
         known = _KNOWN.get(place, _Known(frozenset(), table.empty().collect(), object()))
         parts = store.parts(table)
@@ -65,7 +65,7 @@ def _timed(store: Store, lines: pl.DataFrame) -> pl.DataFrame:
         table = TABLES[line["table"]]
         name = SeqRange(line["collector"], line["epoch"], line["first_seq"], line["last_seq"]).name
         part = layout.part(table, name, venue=line["venue"], date=line["partition_date"])
-        if store.path(part).exists():
+        if store.exists(part):
             found.append(
                 store.scan_parts(table, [part]).select(line=pl.lit(line["line"], pl.UInt32()), **_bounds(table))
             )
@@ -100,7 +100,7 @@ def ends(store: Store, table: Table) -> Mapping[str, Ends]:
 
     The answer is kept, and added to when segments come in.
     """
-    known, place = _known(store, SEGMENTS), (store.root.absolute(), table.name)
+    known, place = _known(store, SEGMENTS), (absolute(store.root), table.name)
     birth, height, found = _ENDS.get(place, (None, 0, {}))
     if birth is not known.birth:
         height, found = 0, {}

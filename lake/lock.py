@@ -1,11 +1,12 @@
 """One writer at a time: a lock that lasts as long as its process, however that ends.
 
 The lock is the system's own on an open file, so a process that was killed holds nothing. The file stays, and names who
-held it last. On one machine; who writes from several gives each collector a name and a lake of its own.
+held it last. On one machine: of a lake in a bucket, which several can write to, `lake.lease` tells the others.
 """
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +15,12 @@ from lake.errors import LakeError, LakeUnwritable
 
 
 @contextmanager
-def only_one(root: Path, role: str) -> Iterator[None]:
-    """While this lasts, no other process has that role on the lake at `root`. Raises `LakeError` at once, naming it."""
-    path = root / f"_{role}.lock"
+def only_one(local: Path, role: str, lake: object = None) -> Iterator[None]:
+    """While this lasts, no other process has that role on the lake whose local folder that is.
+
+    Raises `LakeError` at once, naming the process, its host and `lake`; None = the folder is the lake.
+    """
+    path = local / f"_{role}.lock"
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as exc:
@@ -25,12 +29,17 @@ def only_one(root: Path, role: str) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(handle, 20).decode(errors="replace").strip() or "unknown"
-            raise LakeError(
-                f"lake {root}: process {owner} is its {role} already; stop that one, or give another folder as LAKE_URI"
-            ) from None
+            pid, _, host = os.read(handle, 300).decode(errors="replace").strip().partition(" ")
+            raise LakeError(refusal(lake or local, role, pid or "unknown", host or "this machine")) from None
         os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        os.pwrite(handle, f"{os.getpid()} {socket.gethostname()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)
+
+
+def refusal(lake: object, role: str, pid: object, host: str) -> str:
+    """What a second one is told."""
+    return (
+        f"lake {lake}: process {pid} on {host} is its {role} already; stop that one, or set LAKE_URI to another place"
+    )

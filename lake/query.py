@@ -10,11 +10,9 @@ same: its title is its key.
 """
 
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import wraps
-from pathlib import Path
 from typing import Concatenate, Final, ParamSpec, Self, TypeVar
 
 import polars as pl
@@ -32,6 +30,7 @@ from lake.arguments import (
 from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
 from lake.errors import QueryError
 from lake.layout import Part
+from lake.place import Place
 from lake.reading import between, contains, newest
 from lake.schema import (
     BAR_INTERVALS,
@@ -80,9 +79,9 @@ class Counts:
 class Marks:
     """What changes when the lake does, to be compared with those of a look before; None = nothing there."""
 
-    lake: int | None  # another folder in the same place has another one
-    segments: int | None
-    boards: int | None
+    lake: object  # another lake in the same place has another one
+    segments: object
+    boards: object
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +114,9 @@ class Lake:
     store: Store
 
     @classmethod
-    def open(cls, root: Path | str, mode: Mode | None = None) -> Self:
-        """The lake at `root`. Raises `LakeMissing`, `LakeMismatch`."""
-        return cls(Store.open(Path(root), mode))
+    def open(cls, root: str | Place, mode: Mode | None = None) -> Self:
+        """The lake at `root`, a folder or s3://bucket/prefix. Raises `LakeMissing` and others as `Store.open` does."""
+        return cls(Store.open(root, mode))
 
     @_answered
     def latest_time(self) -> datetime:
@@ -357,11 +356,8 @@ class Lake:
 
     def marks(self) -> Marks:
         """Marks that differ from former ones if a segment or a board was published since; reads no file."""
-        try:
-            lake = (self.store.root / layout.MARKER).stat().st_ino
-        except OSError:
-            lake = None
-        return Marks(lake, _mark(self.store, SEGMENTS), _mark(self.store, MOVERS))
+        store = self.store
+        return Marks(store.born(), store.mark(SEGMENTS), store.mark(MOVERS))
 
     @_answered
     def board(self) -> pl.DataFrame:
@@ -369,7 +365,7 @@ class Lake:
 
         By window and market_key; no rows if there is none. Never computed: see `movers`.
         """
-        for day in reversed(_folder_days(self.store, MOVERS)):
+        for day in reversed(self.store.days(MOVERS)):
             parts = self.store.parts(MOVERS, dates=[day])
             newest_name = max((part.name for part in parts if part.name.startswith(reading.BOARD)), default=None)
             same = [part for part in parts if part.name == newest_name]
@@ -384,9 +380,10 @@ class Lake:
 
         Looks at the last two days with segments.
         """
-        days = _folder_days(self.store, SEGMENTS)[-2:]
+        days = self.store.days(SEGMENTS)[-2:]
         parts = self.store.parts(SEGMENTS, dates=days)
-        new = sorted((part for part in parts if part.name not in known), key=self._published)[-most:]
+        times = self.store.published([part for part in parts if part.name not in known])
+        new = sorted(times, key=lambda part: (times[part], part.name))[-most:]
         quotes, trades, gaps = (self._of_segments(table, new) for table in (QUOTES, TRADES, GAPS))
         return News(frozenset(part.name for part in parts), quotes, trades, gaps)
 
@@ -511,23 +508,14 @@ class Lake:
         made = now if found.is_empty() else found["as_of"].item(0)
         return reading.told(self.store, found.lazy(), made)
 
-    def _published(self, part: Part) -> tuple[int, str]:
-        """When the part was published, for sorting; one just moved away comes first."""
-        try:
-            return self.store.path(part).stat().st_mtime_ns, part.name
-        except OSError:
-            return 0, part.name
-
     def _of_segments(self, table: Table, segments: Collection[Part]) -> pl.DataFrame:
         """The rows that these segments left in `table`."""
         parts = [
-            part
+            layout.part(table, segment.name, venue=venue, date=segment.partition["date"])
             for segment in segments
             for venue in _VENUES
-            if self.store.path(
-                part := layout.part(table, segment.name, venue=venue, date=segment.partition["date"])
-            ).exists()
         ]
+        parts = list(self.store.published(parts))
         return self.store.scan_parts(table, parts).drop("date").collect()
 
     def _last_days(self, venue: str, now: datetime) -> pl.LazyFrame:
@@ -555,27 +543,6 @@ class Lake:
 
 
 _QUOTE_FACTS: Final = ("event_time", "received_time", "bid", "ask", "bid_size", "ask_size", "source")
-
-
-def _folder_days(store: Store, table: Table) -> list[date]:
-    """The days that have a folder in `table`, in order, without a look at the files."""
-    days = (path.name.removeprefix("date=") for path in _day_folders(store, table))
-    return sorted({date.fromisoformat(day) for day in days})
-
-
-def _mark(store: Store, table: Table) -> int | None:
-    """When a file last came to or left the newest day of `table`, of any venue: nanoseconds."""
-    newest_day = "", 0
-    for path in _day_folders(store, table):
-        with suppress(OSError):
-            newest_day = max(newest_day, (path.name, path.stat().st_mtime_ns))
-    return newest_day[1] or None
-
-
-def _day_folders(store: Store, table: Table) -> list[Path]:
-    folder = store.root / layout.folder(table)
-    depth = "/".join(f"{name}=*" for name in table.partitions)
-    return list(folder.glob(depth))
 
 
 def _where(*, venue: str | None = None, category: str | None = None, status: str | None = None) -> list[pl.Expr]:

@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lake.errors import SettingError
+from lake.place import Place, place
 from lake.vocab import Mode
 
 
@@ -34,7 +35,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True)
 
     collector_mode: Mode = Field(Mode.SIMULATED, description="simulated, replay, polymarket or live")
-    lake_uri: str | None = Field(None, description="the lake's folder; default data/<mode>")
+    lake_uri: str | None = Field(None, description="the lake: a folder, or s3://bucket/prefix; default data/<mode>")
+    lake_local: Path | None = Field(
+        None, description="folder for what of a lake in a bucket stays on this machine; default data/spool/<its name>"
+    )
     replay_path: Path | None = Field(None, description="recording or folder of recordings for mode replay")
     movers_recordings: Path | None = Field(None, description="folder with recordings of the venues, for tests")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
@@ -52,7 +56,9 @@ class Settings(BaseSettings):
     disk_reserve_mb: float | None = Field(
         None, ge=0, description="free space at which nothing more is taken in, MiB; default 512 or 5 %, the larger"
     )
-    wal_dir: Path | None = Field(None, description="folder of the write-ahead log; default <lake>/wal")
+    wal_dir: Path | None = Field(
+        None, description="folder of the write-ahead log; default wal/ in the lake's local folder"
+    )
 
     backfill_hours: float = Field(24, ge=0, le=336, description="history fetched at start, hours; 0 = none")
     collector_name: str = Field("main", pattern=r"^[a-z0-9]+$", description="this collector's name in file names")
@@ -104,11 +110,13 @@ class Settings(BaseSettings):
             raise ValueError("write all or top:N, as in top:2000")
         return value
 
-    @model_validator(mode="after")
-    def _folder_lake(self) -> Self:
-        if self.lake_uri is not None and "://" in self.lake_uri:
-            raise ValueError(f"LAKE_URI={self.lake_uri}: only a folder can hold the lake so far; give its path")
-        return self
+    @field_validator("lake_uri")
+    @classmethod
+    def _place(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else str(place(value))
+        except SettingError as exc:
+            raise ValueError(str(exc).partition(": ")[2]) from exc
 
     @model_validator(mode="after")
     def _invented_venues_are_here(self) -> Self:
@@ -150,9 +158,14 @@ class Settings(BaseSettings):
         return None if self.disk_reserve_mb is None else round(self.disk_reserve_mb * (1 << 20))
 
     @property
-    def lake_root(self) -> Path:
-        """The lake's folder: every mode has its own, so invented prices never meet real ones."""
-        return Path(self.lake_uri) if self.lake_uri else Path("data") / self.collector_mode.lake
+    def lake_root(self) -> Place:
+        """Where the lake is: every mode has its own folder, so invented prices never meet real ones."""
+        return place(self.lake_uri, self.lake_local) if self.lake_uri else default_root(self.collector_mode)
+
+
+def default_root(mode: Mode) -> Path:
+    """The folder of that mode's lake, where no other place is given."""
+    return Path("data") / mode.lake
 
 
 def load(**given: Any) -> Settings:

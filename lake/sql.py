@@ -14,7 +14,6 @@ from typing import Final
 import duckdb
 import polars as pl
 import pyarrow.dataset as arrow
-from pyarrow import fs
 
 from lake import layout
 from lake.errors import QueryError
@@ -132,13 +131,13 @@ def _prepare(engine: duckdb.DuckDBPyConnection, store: Store, names: Iterable[st
 
 def _dataset(store: Store, table: Table) -> arrow.Dataset:
     """The table's files as one dataset, its columns those of a scan; what an older file lacks is null."""
-    parts = store.parts(table)
+    parts, (system, root) = store.parts(table), store.arrow()
     truths = {values: _truth(table, values) for values in {part.values for part in parts}}
     return arrow.FileSystemDataset.from_paths(
-        [str(store.path(part).absolute()) for part in parts],
+        [f"{root}/{part.path}" for part in parts],
         schema=pl.DataFrame(schema=table.schema).to_arrow().schema,
         format=arrow.ParquetFileFormat(),
-        filesystem=fs.LocalFileSystem(),
+        filesystem=system,
         partitions=[truths[part.values] for part in parts],
     )
 

@@ -1,18 +1,17 @@
-"""The lake on disk: publish by rename, scan lazily, know what is there.
+"""The lake's files: publish each whole, scan lazily, know what is there.
 
-A file is written beside its place under a name with a leading dot, fsynced, renamed, and its folder
-fsynced, so a reader, ours or a plain glob, sees a whole file or none. Raw files never change;
-derived files are replaced whole. This file alone touches the disk below the lake's root.
+A reader, ours or a plain glob, sees a whole file or none, in a folder as in a bucket: see `lake.files`. Raw files never
+change; derived files are replaced whole. This file alone decides what is written below the lake's root.
 """
 
 import json
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import polars as pl
 
@@ -22,14 +21,20 @@ from lake.errors import (
     LakeError,
     LakeMismatch,
     LakeMissing,
+    LakeUnreachable,
     LakeUnwritable,
     PublishConflict,
 )
+from lake.files import Files, Folder
 from lake.hot import Rows
 from lake.hot import read as read_hot
 from lake.layout import Part, SeqRange
+from lake.place import Place, absolute, place
 from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
 
 ROW_GROUP: Final = 100_000
 
@@ -38,61 +43,130 @@ _MAGIC: Final = b"PAR1"
 _LEAST: Final = 12  # bytes: the mark twice, and the length of the footer
 
 
+def files_at(root: Place) -> Files:
+    """The files of the lake there."""
+    if isinstance(root, Path):
+        return Folder(root)
+    from lake.bucket import BucketFiles  # who has a folder does without it
+
+    return BucketFiles(root)
+
+
+def _free() -> None:
+    """Nobody has to be asked before a file is written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
-    """One lake in a folder: `create` it to write, `open` it to read."""
+    """One lake: `create` it to write, `open` it to read."""
 
-    root: Path
+    root: Place
     mode: str  # the lake's name: simulated, replay or live
+    files: Files = field(compare=False, repr=False)
+    require_owner: Callable[[], None] = field(default=_free, compare=False, repr=False)
+    """Called before each write; raises `LakeError` if this process may not."""
+    least_epoch: int = field(default=0, compare=False)
+    """What a collector's next epoch is at least."""
 
     @classmethod
-    def create(cls, root: Path, mode: Mode) -> Self:
-        """The lake at `root`, made if it is not there. Raises `LakeUnwritable`, `LakeMismatch`."""
+    def create(cls, root: str | Place, mode: Mode) -> Self:
+        """The lake at `root`, made if it is not there. Raises `LakeUnwritable`, `LakeMismatch`, `SettingError`."""
+        where = place(root)
+        files, text = files_at(where), _marker({"mode": mode.lake, "schema_version": SCHEMA_VERSION})
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            marker = root / layout.MARKER
-            if not marker.exists():
-                text = json.dumps({"mode": mode.lake, "schema_version": SCHEMA_VERSION})
-                _write_by_rename(marker, lambda path: path.write_text(text + "\n"))
-            elif not os.access(root, os.W_OK):
-                raise PermissionError(13, "no permission to write")
+            files.prepare()
+            if files.stat(layout.MARKER) is None:
+                with suppress(FileExistsError):
+                    files.create(layout.MARKER, lambda path: path.write_text(text))
             else:
-                _migrate(marker)
+                _migrate(files)
+            files.require_conditions(layout.MARKER)
         except OSError as exc:
-            raise LakeUnwritable(f"lake {root}: {_reason(exc)}; give a folder that can be written as LAKE_URI") from exc
-        return cls.open(root, mode)
+            kind = "folder" if isinstance(where, Path) else "bucket"
+            raise LakeUnwritable(
+                f"lake {where}: {_reason(exc)}; give a {kind} that can be written as LAKE_URI"
+            ) from exc
+        return cls.open(where, mode)
 
     @classmethod
-    def open(cls, root: Path, mode: Mode | None = None) -> Self:
-        """The lake at `root`. Raises `LakeMissing`; `LakeMismatch` if it is of another mode or newer."""
-        marker = root / layout.MARKER
+    def open(cls, root: str | Place, mode: Mode | None = None) -> Self:
+        """The lake at `root`. Raises `LakeMissing`, `LakeUnreachable`; `LakeMismatch` for another mode or newer."""
+        where = place(root)
+        files = files_at(where)
         try:
-            found = json.loads(marker.read_text())
+            found = json.loads(files.read(layout.MARKER))
             name, version = str(found["mode"]), int(found["schema_version"])
         except (FileNotFoundError, NotADirectoryError):
             raise LakeMissing(
-                f"lake {root.absolute()}: there is none; fill one first, with `movers up` or `movers replay PATH`"
+                f"lake {absolute(where)}: there is none; fill one first, with `movers up` or `movers replay PATH`"
             ) from None
+        except ConnectionError as exc:
+            raise LakeUnreachable(f"lake {where}: {_reason(exc)}; try again later") from exc
         except OSError as exc:
-            raise LakeMissing(f"lake {root.absolute()}: cannot be read: {_reason(exc)}") from exc
+            raise LakeMissing(f"lake {absolute(where)}: cannot be read: {_reason(exc)}") from exc
         except (ValueError, KeyError, TypeError) as exc:
+            marker = files.address(layout.MARKER)
             raise LakeMismatch(f"{marker}: is no lake marker; give another folder or restore that file") from exc
         if version > SCHEMA_VERSION:
             raise LakeMismatch(
-                f"lake {root}: has schema {version}, this program knows {SCHEMA_VERSION}; update the program"
+                f"lake {where}: has schema {version}, this program knows {SCHEMA_VERSION}; update the program"
             )
         if mode is not None and name != mode.lake:
-            raise LakeMismatch(f"lake {root}: holds {name!r} data, not {mode.lake!r}; give another folder as LAKE_URI")
-        return cls(root, name)
+            raise LakeMismatch(f"lake {where}: holds {name!r} data, not {mode.lake!r}; give another folder as LAKE_URI")
+        return cls(where, name, files)
+
+    @property
+    def name(self) -> str:
+        """The lake's place as text that means the same from every folder."""
+        return str(absolute(self.root))
 
     @property
     def local(self) -> Path:
-        """The folder of what is this machine's alone: locks, hot rows, the write-ahead log."""
-        return self.root
+        """The folder for what stays on this machine: WAL, hot rows, locks. It may have to be made."""
+        return self.root if isinstance(self.root, Path) else self.root.local
 
     def path(self, part: Part) -> Path:
-        """Where `part` lies."""
+        """Where `part` lies, of a lake in a folder. Raises `LakeError` of any other."""
+        if not isinstance(self.root, Path):
+            raise LakeError(f"lake {self.root}: is in a bucket, where {part.path} has no path on this machine")
         return self.root / part.path
+
+    def address(self, part: Part) -> str:
+        """Where an engine finds `part`."""
+        return self.files.address(str(part.path))
+
+    def arrow(self) -> tuple["FileSystem", str]:
+        """The file system of pyarrow that holds this lake, and the lake's root in it."""
+        return self.files.arrow()
+
+    def exists(self, part: Part) -> bool:
+        """Whether `part` is there."""
+        return self.files.stat(str(part.path)) is not None
+
+    def published(self, parts: Iterable[Part]) -> dict[Part, int]:
+        """Those of `parts` that are there, in their order, with when they were published, nanoseconds."""
+        paths = {str(part.path): part for part in parts}
+        return {paths[path]: stat.modified for path, stat in self.files.stats(paths).items()}
+
+    def born(self) -> tuple[int, str] | None:
+        """When the lake was made or brought up to date, nanoseconds, and which one it is; None = it is gone."""
+        stat = self.files.stat(layout.MARKER)
+        return None if stat is None else (stat.modified, stat.version)
+
+    def days(self, table: Table) -> list[date]:
+        """The days that have a folder in `table`, in order, without a look at the files."""
+        return sorted({date.fromisoformat(_day(folder)) for folder in self._day_folders(table)})
+
+    def mark(self, table: Table) -> tuple[int, int] | None:
+        """Another one when a file came to the newest day of `table`, or left it; first, when that was, nanoseconds."""
+        folders = self._day_folders(table)
+        newest = max(map(_day, folders), default=None)
+        marks = [mark for folder in folders if _day(folder) == newest and (mark := self.files.mark(folder))]
+        return (max(time for time, _ in marks), sum(more for _, more in marks)) if marks else None
+
+    def _day_folders(self, table: Table) -> list[str]:
+        folders = self.files.folders(layout.folder(table), [None] * len(table.partitions))
+        return [folder for folder in folders if _is_day(_day(folder))]
 
     def parts(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
@@ -101,11 +175,10 @@ class Store:
         days = None if dates is None else {day.isoformat() for day in dates}
         wanted = {"venue": venues, "date": days}
         found: list[Part] = []
-        for folder in _folders(self.root / layout.folder(table), [wanted.get(key) for key in table.partitions]):
-            names = sorted(entry for entry in _listed(folder) if entry.endswith(layout.SUFFIX))
-            first = self._parse(folder / f"x{layout.SUFFIX}")
+        for folder, names in self.files.tree(layout.folder(table), [wanted.get(key) for key in table.partitions]):
+            first = _parse(f"{folder}/x{layout.SUFFIX}")
             if first is not None:
-                stems = (name.removesuffix(layout.SUFFIX) for name in names)
+                stems = (name.removesuffix(layout.SUFFIX) for name in sorted(names) if name.endswith(layout.SUFFIX))
                 found += [Part(table, first.values, stem) for stem in stems if layout.is_name(stem)]
         return found
 
@@ -143,38 +216,45 @@ class Store:
         One scan a partition, its values as literals: an engine's own reading of `key=value` folders
         would also take those above the lake's root for partitions.
         """
-        groups: dict[tuple[str, ...], list[Path]] = {}
+        groups: dict[tuple[str, ...], list[str]] = {}
         for part in parts:
-            groups.setdefault(part.values, []).append(self.path(part))
+            groups.setdefault(part.values, []).append(self.address(part))
         if not groups:
             return table.empty()
+        engine = self.files.polars()
         scans = [
             pl.scan_parquet(
-                paths,
+                addresses,
                 schema=dict(table.columns),
                 hive_partitioning=False,
                 missing_columns="insert",
                 extra_columns="ignore",
                 glob=False,
+                **engine,
             ).with_columns(
                 pl.lit(date.fromisoformat(value) if key == "date" else value).alias(key)
                 for key, value in zip(table.partitions, values, strict=True)
             )
-            for values, paths in groups.items()
+            for values, addresses in groups.items()
         ]
         return pl.concat(scans).select(*table.schema)
 
     def load(self, part: Part) -> pl.DataFrame:
-        """One file's own columns. Raises `LakeError` if it is damaged."""
+        """One file's own columns. Raises `LakeError` if it is damaged, `LakeUnreachable`."""
         try:
-            return pl.read_parquet(self.path(part), hive_partitioning=False)
+            is_here = isinstance(self.root, Path)
+            source = self.path(part) if is_here else BytesIO(self.files.read(str(part.path)))
+            return pl.read_parquet(source, hive_partitioning=False)
+        except ConnectionError as exc:
+            raise LakeUnreachable(f"{self.address(part)}: {_reason(exc)}; try again later") from exc
         except (pl.exceptions.PolarsError, OSError) as exc:
-            raise LakeError(f"{self.path(part)}: cannot be read ({exc}); move it away and fill that day again") from exc
+            advice = "move it away and fill that day again"
+            raise LakeError(f"{self.address(part)}: cannot be read ({exc}); {advice}") from exc
 
-    def damaged(self) -> list[Path]:
+    def damaged(self) -> list[Part]:
         """The files of all tables that are cut, overwritten or unreadable: without Parquet's mark at both ends."""
         parts = (part for table in TABLES.values() for part in self.parts(table))
-        return [path for path in map(self.path, parts) if not _is_whole(path)]
+        return [part for part in parts if not self._is_whole(part)]
 
     def require_whole(self, exc: Exception) -> None:
         """Raise `LakeError` from `exc` if a file is damaged."""
@@ -182,22 +262,29 @@ class Store:
         if damaged:
             more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
             advice = "move it away and replay or collect that day again"
-            raise LakeError(f"{damaged[0]}: is damaged{more}; {advice}") from exc
+            raise LakeError(f"{self.address(damaged[0])}: is damaged{more}; {advice}") from exc
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Where an engine fails within this and a file is damaged, raise `LakeError` that names it."""
+        """Where an engine fails within this and a file is damaged, raise `LakeError` that names it.
+
+        Raises `LakeUnreachable` where the object store does not answer.
+        """
         try:
-            yield
-        except (pl.exceptions.PolarsError, OSError) as exc:
-            self.require_whole(exc)
-            raise
+            try:
+                yield
+            except ConnectionError:
+                raise
+            except (pl.exceptions.PolarsError, OSError) as exc:
+                self.require_whole(exc)
+                raise
+        except ConnectionError as exc:
+            raise LakeUnreachable(f"lake {self.root}: {_reason(exc)}; try again later") from exc
 
     def strangers(self) -> list[PurePosixPath]:
         """Files below the tables' folders that are none of the lake's: reported, never read."""
-        folders = [self.root / layout.folder(table) for table in TABLES.values()]
-        paths = (path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file())
-        return [PurePosixPath(path.relative_to(self.root)) for path in paths if self._parse(path) is None]
+        paths = (path for table in TABLES.values() for path in self.files.walk(layout.folder(table)))
+        return [PurePosixPath(path) for path in paths if _parse(path) is None]
 
     def publish(self, part: Part, frame: pl.DataFrame) -> bool:
         """Write a file that never changes; False if it is there already with the same rows.
@@ -205,28 +292,46 @@ class Store:
         Raises `PublishConflict` if it is there with other rows, `LakeUnwritable` if it cannot be written.
         """
         frame = part.table.conform(frame)
-        if self.path(part).exists():
-            there = self.load(part)
-            known = [name for name in frame.columns if name in there.columns]  # an older program may have known fewer
-            if there.select(known).equals(frame.select(known)):
-                return False
-            raise PublishConflict(
-                f"{part.path}: is there with other rows, as after a change of the parsers; use a fresh lake folder"
-            )
-        self._write(part, frame)
-        return True
+        with suppress(FileExistsError):
+            return self.write_new(part, lambda path: _write_parquet(frame, path))
+        there = self.load(part)
+        known = [name for name in frame.columns if name in there.columns]  # an older program may have known fewer
+        if there.select(known).equals(frame.select(known)):
+            return False
+        raise PublishConflict(
+            f"{part.path}: is there with other rows, as after a change of the parsers; use a fresh lake folder"
+        )
 
     def replace(self, part: Part, frame: pl.DataFrame) -> None:
         """Write a derived file over its former self, atomically; no rows removes it."""
         if frame.is_empty():
             self.remove(part)
             return
-        self._write(part, part.table.conform(frame))
+        conformed = part.table.conform(frame)
+        self.write_over(part, lambda path: _write_parquet(conformed, path))
+
+    def write_new(self, part: Part, write: Callable[[Path], object]) -> bool:
+        """Publish the Parquet file that `write` makes of a local path; False if the same bytes are there already.
+
+        Raises `FileExistsError` if other bytes may be there, `LakeUnwritable` if it cannot be written.
+        """
+        with self._writing(part):
+            return self.files.create(str(part.path), write)
+
+    def write_over(self, part: Part, write: Callable[[Path], object]) -> None:
+        """The same, over whatever is there, atomically."""
+        with self._writing(part):
+            self.files.replace(str(part.path), write)
 
     def remove(self, part: Part) -> None:
-        """Remove a derived file; one that is not there is no fault."""
-        with suppress(FileNotFoundError):
-            self.path(part).unlink()
+        """Remove a file; one that is not there is no fault."""
+        self.require_owner()
+        self.files.remove(str(part.path))
+
+    def move(self, part: Part, to: PurePosixPath) -> None:
+        """Give a file another path below the root, as one in `_trash`. Raises `FileNotFoundError`."""
+        self.require_owner()
+        self.files.move(str(part.path), str(to))
 
     def publish_segment(
         self,
@@ -250,11 +355,12 @@ class Store:
             if frame.is_empty():
                 continue
             part = layout.part(table, span.name, venue=venue, date=day)
-            if keep and self.path(part).exists():
+            if keep and self.exists(part):
                 frame = self.load(part)
             else:
                 added += frame.height if self.publish(part, frame) else 0
-            size = self.path(part).stat().st_size
+            stat = self.files.stat(str(part.path))
+            size = 0 if stat is None else stat.size
             lines.append(
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
             )
@@ -272,47 +378,80 @@ class Store:
     def set_watermark(self, job: str, reached: Mapping[str, int]) -> None:
         """Note how far `job` has come, after its files are published: a crash before this repeats the work."""
         marks = {**self._watermarks(), job: dict(sorted(reached.items()))}
-        path = self.root / layout.WATERMARKS
+        self.require_owner()
         try:
-            _write_by_rename(path, lambda temp: temp.write_text(json.dumps(marks, indent=1) + "\n"))
+            text = json.dumps(marks, indent=1) + "\n"
+            self.files.replace(layout.WATERMARKS, lambda path: path.write_text(text))
         except OSError as exc:
-            raise LakeUnwritable(f"{path}: {_reason(exc)}") from exc
+            raise LakeUnwritable(f"{self.files.address(layout.WATERMARKS)}: {_reason(exc)}") from exc
 
     def _watermarks(self) -> dict[str, dict[str, int]]:
-        path = self.root / layout.WATERMARKS
         try:
-            found: dict[str, dict[str, int]] = json.loads(path.read_text())
+            found: dict[str, dict[str, int]] = json.loads(self.files.read(layout.WATERMARKS))
         except FileNotFoundError:
             return {}
         except ValueError as exc:
-            raise LakeError(f"{path}: is damaged; remove it, and the derived tables are computed anew") from exc
+            address = self.files.address(layout.WATERMARKS)
+            raise LakeError(f"{address}: is damaged; remove it, and the derived tables are computed anew") from exc
         return found
 
-    def _write(self, part: Part, frame: pl.DataFrame) -> None:
-        path = self.path(part)
+    @contextmanager
+    def _writing(self, part: Part) -> Iterator[None]:
+        self.require_owner()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_by_rename(path, lambda temp: _write_parquet(frame, temp))
+            yield
+        except FileExistsError:
+            raise
         except OSError as exc:
-            raise LakeUnwritable(f"{path}: {_reason(exc)}; nothing of that file was published") from exc
+            raise LakeUnwritable(f"{self.address(part)}: {_reason(exc)}; nothing of that file was published") from exc
         except pl.exceptions.PolarsError as exc:  # what Polars makes of a disk that is full
             reason = " ".join(str(exc).split())[:300]
-            raise LakeUnwritable(f"{path}: cannot be written ({reason}); nothing of that file was published") from exc
+            raise LakeUnwritable(
+                f"{self.address(part)}: cannot be written ({reason}); nothing of that file was published"
+            ) from exc
 
-    def _parse(self, path: Path) -> Part | None:
+    def _is_whole(self, part: Part) -> bool:
+        """Whether a file begins and ends as Parquet does, its footer's length and mark; one just gone is no damage."""
         try:
-            return layout.parse(PurePosixPath(path.relative_to(self.root)))
-        except BadName:
-            return None
+            head, tail, size = self.files.edges(str(part.path), len(_MAGIC), 8)
+        except FileNotFoundError:
+            return True
+        except ConnectionError:
+            raise
+        except OSError:
+            return False
+        return head == tail[4:] == _MAGIC and int.from_bytes(tail[:4], "little") + _LEAST <= size
 
 
-def _migrate(marker: Path) -> None:
+def _marker(facts: Mapping[str, object]) -> str:
+    return json.dumps(facts) + "\n"
+
+
+def _migrate(files: Files) -> None:
     """Write the present schema's number into an older lake's marker: what older files lack is read as null."""
     with suppress(ValueError, KeyError, TypeError):  # `open` says what is wrong with it
-        found = json.loads(marker.read_text())
+        found = json.loads(files.read(layout.MARKER))
         if int(found["schema_version"]) < SCHEMA_VERSION:
-            text = json.dumps({**found, "schema_version": SCHEMA_VERSION})
-            _write_by_rename(marker, lambda path: path.write_text(text + "\n"))
+            text = _marker({**found, "schema_version": SCHEMA_VERSION})
+            files.replace(layout.MARKER, lambda path: path.write_text(text))
+
+
+def _parse(path: str) -> Part | None:
+    try:
+        return layout.parse(PurePosixPath(path))
+    except BadName:
+        return None
+
+
+def _day(folder: str) -> str:
+    return folder.rpartition("date=")[2]
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:
@@ -323,63 +462,10 @@ def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None
     return column.min(), column.max()  # type: ignore[return-value]
 
 
-def _folders(root: Path, wanted: Sequence[Collection[str] | None]) -> list[Path]:
-    """The folders of the wanted partition values, in path order; None = all values of that level."""
-    level = [root]
-    for values in wanted:
-        level = [
-            folder / name
-            for folder in level
-            for name in sorted(_listed(folder))
-            if values is None or name.partition("=")[2] in values
-        ]
-    return level
-
-
-def _listed(folder: Path) -> list[str]:
-    """The names in a folder; none if it is not there, or no folder."""
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names alone, of thousands of files
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file begins and ends as Parquet does, its footer's length and mark; one just gone is no damage."""
-    try:
-        with path.open("rb") as file:
-            head, size = file.read(len(_MAGIC)), file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 8))
-            footer, tail = int.from_bytes(file.read(4), "little"), file.read()
-            return head == tail == _MAGIC and footer + _LEAST <= size
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-
-
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     frame.write_parquet(path, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
 
 
-def _write_by_rename(path: Path, write: Callable[[Path], object]) -> None:
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temp)
-        _fsync(temp)
-        temp.replace(path)
-        _fsync(path.parent)
-    finally:
-        temp.unlink(missing_ok=True)
-
-
-def _fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _reason(exc: OSError) -> str:
-    return (exc.strerror or str(exc)).lower()
+    text = exc.strerror or str(exc)
+    return text[:1].lower() + text[1:]

@@ -6,12 +6,14 @@ there, and a skip would hide that it was not looked at.
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
 
 from lake.settings import Settings
+from tests import objects
 
 RECORDINGS = "MOVERS_RECORDINGS"
 REQUIRED = ("recordings", "browser")
@@ -78,3 +80,17 @@ def recordings() -> Path:
     if not folder.is_dir():
         pytest.fail(f"{RECORDINGS}={given}: there is no such folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[objects.Service]:
+    """An object store on loopback, one for all tests; each takes a prefix of its own."""
+    with objects.serving() as service:
+        yield service
+
+
+@pytest.fixture
+def service(moto: objects.Service, monkeypatch: pytest.MonkeyPatch) -> objects.Service:
+    """The same, with its keys and address in the environment."""
+    objects.use(monkeypatch, moto.url)
+    return moto

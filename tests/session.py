@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from flows import cli
+from lake.place import Bucket
 
 SESSION = Path(__file__).parent / "frames" / "session"
 
 
-def replayed(root: Path) -> Path:
-    """The lake at `root`, with the session replayed into it."""
-    argv, sys.argv = sys.argv, ["movers", "replay", str(SESSION), "--lake", str(root)]
+def replayed(root: Path | Bucket, recording: Path = SESSION) -> Path | Bucket:
+    """The lake at `root`, with the session, or that part of it, replayed into it."""
+    argv, sys.argv = sys.argv, ["movers", "replay", str(recording), "--lake", str(root)]
     try:
         with pytest.raises(SystemExit) as stop:
             cli.main()

@@ -23,8 +23,12 @@ _IS_ABSENCE: Final = (  # the venue's, written when a life starts; older program
 
 
 def next_epoch(store: Store, collector: str) -> int:
-    """One more than that collector's largest in the lake, files of a segment that broke off included."""
-    return max((span.epoch for table in TABLES.values() for span in _spans(store, table, collector)), default=-1) + 1
+    """One more than that collector's largest in the lake, files of a segment that broke off included.
+
+    On a lake that several machines write to at least what came with the lease: a former holder may have kept its own.
+    """
+    there = (span.epoch for table in TABLES.values() for span in _spans(store, table, collector))
+    return max(max(there, default=-1) + 1, store.least_epoch)
 
 
 def remember(store: Store, table: Table, versions: Versions) -> None:

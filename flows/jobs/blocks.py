@@ -234,7 +234,7 @@ class Restatement:
 
     def _load(self, part: layout.Part) -> pl.DataFrame:
         store = self.source.store
-        if store.path(part).exists():
+        if store.exists(part):
             return store.load(part)
         return part.table.empty().select(*part.table.columns).collect()
 

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, Final
 
 from flows.jobs.refresh import RefreshReport, Step, plainly, refresh
-from lake import layout, ledger
+from lake import ledger
 from lake.clock import MINUTE_US, SECOND_US, floor_to, from_us
 from lake.derived.slices import WINDOWS
-from lake.errors import LakeMissing
-from lake.lock import only_one
+from lake.errors import LakeMissing, LakeUnreachable, LeaseLost
+from lake.lease import sole
 from lake.query import Lake
 from lake.settings import Settings
 from lake.store import Store
@@ -86,8 +86,8 @@ class Minutes:
         """Refresh until `stop`. Raises `LakeMismatch`, and `LakeError` where other jobs are at work on that lake."""
         store = self._await_rows()
         if store is not None:
-            with only_one(store.root, "jobs"):
-                self._repeat(store)
+            with sole(store, "jobs") as own:
+                self._repeat(own)
 
     def _repeat(self, store: Store) -> None:
         while not self._stop.is_set():
@@ -108,6 +108,8 @@ class Minutes:
                 word = f"lake {store.root}: no rows yet; waiting for the collector"
             except LakeMissing:
                 word = f"lake {self._settings.lake_root}: not there yet; waiting for the collector"
+            except LakeUnreachable as exc:
+                word = str(exc)
             if word != said:
                 LOG.info("%s", word)
             said = word
@@ -117,7 +119,10 @@ class Minutes:
     def _once(self, store: Store) -> None:
         began = time.monotonic()
         try:
+            store.require_owner()
             report = self._refresh(store)
+        except LeaseLost:
+            raise
         except Exception as exc:
             self.failed += 1
             LOG.error("refresh: failed, %d times so far: %s", self.failed, line(exc))
@@ -127,8 +132,9 @@ class Minutes:
 
 
 def born(store: Store) -> int:
-    """When the lake was made, microseconds."""
-    return (store.root / layout.MARKER).stat().st_mtime_ns // 1_000
+    """When the lake was made, microseconds; of one that is gone, when time began."""
+    made = store.born()
+    return 0 if made is None else made[0] // 1_000
 
 
 def line(exc: BaseException) -> str:

@@ -164,7 +164,7 @@ def trim_boards(store: Store, now: datetime) -> int:
 def _keep_lists(store: Store, kept: layout.Part, boards: list[layout.Part]) -> None:
     """Add the lists of these boards to the file `kept`, then remove the boards."""
     is_listed = pl.any_horizontal(pl.col(name) <= LISTED for name in ("biggest_rank", "classic_rank")).fill_null(False)
-    there = [kept] if store.path(kept).exists() else []
+    there = [kept] if store.exists(kept) else []
     rows = pl.concat([*map(store.load, there), *(store.load(part).filter(is_listed) for part in boards)])
     store.replace(kept, rows.unique(MOVERS.key, keep="last").sort("as_of", *MOVERS.order))
     for part in boards:

@@ -1,17 +1,13 @@
 """Which processes a mode runs, with what environment, in what order, and how each is known to be well."""
 
-import os
 import sys
-import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from flows import orchestrator
 from flows.up.child import Spec
 from flows.up.ports import HOST, Port, answers
-from lake import layout
-from lake.schema import SEGMENTS
+from flows.up.rows import NewestRows
 from lake.settings import Settings
 from lake.vocab import Mode
 
@@ -60,9 +56,7 @@ def _simulate(settings: Settings, environment: Mapping[str, str]) -> Spec:
 
 
 def _collect(settings: Settings, environment: Mapping[str, str], *, after: str | None) -> Spec:
-    def age() -> float | None:
-        return _age_of_rows(settings.lake_root)
-
+    age = NewestRows(settings.lake_root)
     return Spec(
         "collect",
         _movers("collect"),
@@ -115,12 +109,3 @@ def _movers(command: str) -> list[str]:
 def _without_keys(environment: Mapping[str, str]) -> dict[str, str]:
     """Empty and not absent, so that `.env` does not give them either."""
     return {**environment, **dict.fromkeys(_KEYS, "")}
-
-
-def _age_of_rows(root: Path) -> float | None:
-    """Seconds since a segment was last published; None before the first."""
-    try:
-        days = [entry.stat().st_mtime for entry in os.scandir(root / layout.folder(SEGMENTS)) if entry.is_dir()]
-    except OSError:
-        return None
-    return max(0.0, time.time() - max(days)) if days else None

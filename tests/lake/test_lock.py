@@ -1,5 +1,7 @@
 """`lake.lock`: one writer of a kind, for as long as its process lives."""
 
+import re
+import socket
 import subprocess
 import sys
 
@@ -19,11 +21,12 @@ with only_one(Path(sys.argv[1]), "jobs"):
 
 
 def test_second_process_is_refused_and_the_first_is_named(tmp_path):
-    """Refused at once with the owner's id; another role is free; a killed owner holds nothing."""
+    """Refused at once with the owner's id and host; another role is free; a killed owner holds nothing."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None and first.stdout.readline() == "held\n"
-        with pytest.raises(LakeError, match=rf"process {first.pid} is its jobs already"), only_one(tmp_path, "jobs"):
+        told = rf"process {first.pid} on {re.escape(socket.gethostname())} is its jobs already"
+        with pytest.raises(LakeError, match=told), only_one(tmp_path, "jobs"):
             pass
         with only_one(tmp_path, "collector-main"):
             pass

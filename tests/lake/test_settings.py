@@ -46,7 +46,7 @@ def test_every_setting_says_what_it_is(name):
         ("WSS_MAX_RECONNECT_ATTEMPTS", "1.5"),
         ("COLLECTOR_UNIVERSE", "top:0"),
         ("COLLECTOR_UNIVERSE", "top"),
-        ("LAKE_URI", "s3://bucket/lake"),
+        ("LAKE_URI", "gs://bucket/lake"),
         ("RAW_RETENTION_HOURS", "0"),
     ],
 )

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake import layout, store
+from lake import files as lake_files
+from lake import layout
 from lake.errors import LakeError, LakeMismatch, LakeMissing, LakeUnwritable, PublishConflict, SchemaMismatch
 from lake.schema import BARS, QUOTES, SCHEMA_VERSION, SEGMENTS, TRADES
 from lake.store import Store
@@ -294,8 +295,8 @@ def test_a_watermark_is_kept(tmp_path):
 def test_every_file_is_synced_before_its_name(tmp_path, monkeypatch):
     """The bytes reach the disk before the rename, and the folder after it: a power cut leaves a whole file or none."""
     order: list[str] = []
-    sync, rename = store._fsync, Path.replace
-    monkeypatch.setattr(store, "_fsync", lambda path: (order.append("sync"), sync(path))[1])
+    sync, rename = lake_files._fsync, Path.replace
+    monkeypatch.setattr(lake_files, "_fsync", lambda path: (order.append("sync"), sync(path))[1])
     monkeypatch.setattr(Path, "replace", lambda self, target: (order.append("rename"), rename(self, target))[1])
     new_lake(tmp_path).publish(part_of(1), rows(QUOTES, [quote()]))
     assert order[-3:] == ["sync", "rename", "sync"]
@@ -317,9 +318,9 @@ def test_damaged_files_are_known(tmp_path, hurt, is_read):
     publish(store, {(QUOTES, "kalshi"): [quote()], (QUOTES, "polymarket"): [quote()]})
     (store.root / "quotes" / "stray.parquet").write_bytes(b"x")
     assert store.damaged() == []
-    path = store.path(store.parts(QUOTES)[0])
+    (part, _), path = store.parts(QUOTES), store.path(store.parts(QUOTES)[0])
     path.write_bytes(hurt(path.read_bytes()))
-    assert store.damaged() == [path]
+    assert store.damaged() == [part]
     if not is_read:
         with pytest.raises(LakeError, match="is damaged; move it away"), store.reading():
             store.scan(QUOTES).collect()

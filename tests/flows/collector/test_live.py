@@ -397,10 +397,10 @@ async def test_lake_that_stays_unwritable(tmp_path, monkeypatch):
     """A lake that cannot be written at the end holds nobody up for long: what stays in the log is sealed next time."""
     venues = venues_with_key(tmp_path)
 
-    def failing(self, part, frame):
+    def failing(self, part, write):
         raise OSError(30, "read-only file system")
 
-    monkeypatch.setattr(Store, "_write", failing)
+    monkeypatch.setattr(Store, "write_new", failing)
     hasty = replace(TIMING, drain_within=0.2)
     async with running(venues), collecting(venues, tmp_path, hasty, backfill_hours=0) as run:
         await until(lambda: run.said("read-only file system") and run.has(QUOTES, 6))

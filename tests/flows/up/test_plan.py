@@ -89,6 +89,8 @@ def test_collector_is_well_while_rows_come(settings):
     (spec,) = (spec for spec in plan.specs(config, {}) if spec.name == "collect")
     assert not spec.is_ready()
     assert spec.health() == "no rows yet"
+    Store.create(config.lake_root, config.collector_mode)
+    assert not spec.is_ready()
     day = config.lake_root / "_segments" / "date=2026-11-23"
     day.mkdir(parents=True)
     os.utime(day, times=(time.time() - 30,) * 2)
