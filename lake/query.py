@@ -31,7 +31,7 @@ from lake.arguments import (
 )
 from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
 from lake.errors import QueryError
-from lake.layout import Part
+from lake.layout import Merged, Part
 from lake.reading import between, contains, newest
 from lake.schema import (
     BAR_INTERVALS,
@@ -103,7 +103,7 @@ def _answered(
     @wraps(ask)
     def asked(lake: "Lake", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
         with lake.store.reading():
-            return ask(lake, *args, **kwargs)
+            return lake.store.again(lambda: ask(lake, *args, **kwargs))
 
     return asked
 
@@ -383,7 +383,7 @@ class Lake:
         Looks at the last two days with segments.
         """
         days = _folder_days(self.store, SEGMENTS)[-2:]
-        parts = self.store.parts(SEGMENTS, dates=days)
+        parts = [part for part in self.store.parts(SEGMENTS, dates=days) if Merged.parse(part.name) is None]
         new = sorted((part for part in parts if part.name not in known), key=self._published)[-most:]
         quotes, trades, gaps = (self._of_segments(table, new) for table in (QUOTES, TRADES, GAPS))
         return News(frozenset(part.name for part in parts), quotes, trades, gaps)
@@ -521,7 +521,7 @@ class Lake:
         """The venue's health on the last two days that have any, at or before `now`."""
         past = [day for day in reading.dates(self.store, FEED_HEALTH, [venue]) if day <= now.date()]
         rows = ledger.remembered(self.store, FEED_HEALTH)
-        return rows.filter(pl.col("venue") == venue, pl.col("date").is_in(past[-2:]))
+        return rows.filter(pl.col("venue") == venue, pl.col("minute").dt.date().is_in(past[-2:]))
 
     def _tape(
         self, where: list[pl.Expr], venues: list[str] | None, start: datetime | None, most: int | None

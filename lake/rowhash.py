@@ -67,7 +67,8 @@ def _bits(column: pl.Series) -> _Bits:
 def _of_distinct(column: pl.Series) -> _Bits:
     encoded = column.to_arrow().cast(pa.large_binary()).dictionary_encode()
     digests = np.array([_digest(value.as_buffer()) for value in encoded.dictionary] or [0], np.uint64)
-    return digests[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    found: _Bits = digests[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    return found
 
 
 def _digest(value: Any) -> int:

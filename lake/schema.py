@@ -549,5 +549,10 @@ TABLES: Final[Mapping[str, Table]] = {
     )
 }  # fmt: skip
 
+SEALED: Final = (
+    QUOTES, TRADES, DEPTH, HISTORY, VENUE_STATS, MARKETS, EVENTS, GAPS, DEAD_LETTERS, FEED_HEALTH, SEGMENTS, RAW,
+)  # fmt: skip
+"""The raw tables, whose files are sealed segments and what they were merged into."""
+
 BAR_INTERVALS: Final[Mapping[str, int]] = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 """Name to seconds."""

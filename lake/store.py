@@ -7,16 +7,20 @@ derived files are replaced whole. This file alone touches the disk below the lak
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import polars as pl
+import pyarrow.parquet as pq
+from pyarrow import ArrowInvalid
 
 from lake import layout
+from lake.covers import FOOTER, Cover, Ranges, holds, uncovered
 from lake.errors import (
     BadName,
     LakeError,
@@ -27,9 +31,9 @@ from lake.errors import (
 )
 from lake.hot import Rows
 from lake.hot import read as read_hot
-from lake.layout import Part, SeqRange
+from lake.layout import Level, Merged, Part, SeqRange
 from lake.rowhash import rows_hash
-from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
+from lake.schema import SCHEMA_VERSION, SEALED, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
 
 ROW_GROUP: Final = 100_000
@@ -37,6 +41,12 @@ ROW_GROUP: Final = 100_000
 _RECEIVED: Final = "received_time"
 _MAGIC: Final = b"PAR1"
 _LEAST: Final = 12  # bytes: the mark twice, and the length of the footer
+_LISTINGS: Final = 5
+
+_COVERS: Final[dict[Path, tuple[object, Cover | None]]] = {}
+"""What the footers of merged files say, read once a version."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +108,82 @@ class Store:
     def parts(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
     ) -> list[Part]:
-        """The table's published files in path order, of those venues and days if given."""
-        days = None if dates is None else {day.isoformat() for day in dates}
-        wanted = {"venue": venues, "date": days}
+        """The table's published files in path order, of those venues and days if given; none that another one covers.
+
+        A merged file is found by each day that it covers.
+        """
+        if table not in SEALED or dates is None:
+            found = self.listed(table, venues=venues, dates=dates)
+            return self._uncovered(found, None) if table in SEALED else found
+        looked = {day for date in dates for day in (date, date.replace(day=1))}
+        return self._uncovered(self.listed(table, venues=venues, dates=looked), {day.isoformat() for day in dates})
+
+    def listed(
+        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
+    ) -> list[Part]:
+        """The files in the table's folders in path order, covered ones too; of those venues and partitions if given."""
+        wanted = {"venue": venues, "date": None if dates is None else {day.isoformat() for day in dates}}
         found: list[Part] = []
-        for folder in _folders(self.root / layout.folder(table), [wanted.get(key) for key in table.partitions]):
+        folders = _folders(self.root / layout.folder(table), [wanted.get(key) for key in table.partitions])
+        for folder in reversed(folders):  # what is merged goes from a day to the first of its month, which is read last
             names = sorted(entry for entry in _listed(folder) if entry.endswith(layout.SUFFIX))
             first = self._parse(folder / f"x{layout.SUFFIX}")
             if first is not None:
                 stems = (name.removesuffix(layout.SUFFIX) for name in names)
-                found += [Part(table, first.values, stem) for stem in stems if layout.is_name(stem)]
+                found[:0] = [Part(table, first.values, stem) for stem in stems if layout.is_name(stem)]
         return found
+
+    def _uncovered(self, parts: list[Part], days: Collection[str] | None) -> list[Part]:
+        """Of sealed and merged files those that no other one covers and that are of these days."""
+        groups: dict[str | None, list[Part]] = {}
+        for part in parts:
+            groups.setdefault(part.partition.get("venue"), []).append(part)
+        found: list[Part] = []
+        for group in groups.values():
+            levels = {part: merged for part in group if (merged := Merged.parse(part.name)) is not None}
+            if levels:
+                rank = {part: (merged.level, merged.edition) for part, merged in levels.items()}
+                group.sort(key=lambda part: rank.get(part, (Level.SEGMENT, 0)))
+                group = uncovered({part: self.spans(part) for part in group})
+            found += (part for part in group if days is None or self._is_of(part, days))
+        return sorted(found, key=lambda part: (part.values, part.name))
+
+    def _is_of(self, part: Part, days: Collection[str]) -> bool:
+        if part.partition["date"] in days and Merged.parse(part.name) is None:
+            return True
+        first, last = self.days(part)
+        return any(first.isoformat() <= day <= last.isoformat() for day in days)
+
+    def spans(self, part: Part) -> Ranges:
+        """The sequence ranges of a raw table's file: of its name, or its footer; none if neither says any."""
+        cover = self.cover(part)
+        if cover is not None:
+            return cover.ranges
+        try:
+            return (SeqRange.parse(part.name),)
+        except BadName:
+            return ()
+
+    def days(self, part: Part) -> tuple[date, date]:
+        """The first and the last day of which a file holds segments: its partition's, or what its footer says."""
+        cover = self.cover(part)
+        return (part.day, part.day) if cover is None else (cover.first_date, cover.last_date)
+
+    def cover(self, part: Part) -> Cover | None:
+        """What the footer of a merged file says, read once; None if it is no merged file, or cannot be read."""
+        if part.table not in SEALED or Merged.parse(part.name) is None:
+            return None
+        path = self.path(part)
+        try:
+            stat = path.stat()
+            version = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+            known = _COVERS.get(path)
+            if known is None or known[0] != version:
+                text = (pq.read_metadata(path).metadata or {}).get(FOOTER)
+                known = _COVERS[path] = (version, None if text is None else Cover.load(text))
+            return known[1]
+        except (OSError, ArrowInvalid, LakeError):  # whoever reads its rows meets the fault, and says it
+            return None
 
     def scan(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
@@ -185,6 +260,15 @@ class Store:
             advice = "move it away and replay or collect that day again"
             raise LakeError(f"{damaged[0]}: is damaged{more}; {advice}") from exc
 
+    def again(self, work: Callable[[], T]) -> T:
+        """What `work` returns; done once more if a file was lost under it, as one is that was merged into another."""
+        try:
+            return work()
+        except Exception as exc:  # every engine has its own
+            if not _is_lost(exc):
+                raise
+            return work()
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Where an engine fails within this and a file is damaged, raise `LakeError` that names it."""
@@ -214,8 +298,23 @@ class Store:
             raise PublishConflict(
                 f"{part.path}: is there with other rows, as after a change of the parsers; use a fresh lake folder"
             )
+        if self._is_merged(part):
+            return False
         self._write(part, frame)
         return True
+
+    def _is_merged(self, part: Part) -> bool:
+        """Whether the rows of a segment are in a merged file already."""
+        if part.table not in SEALED:
+            return False
+        month = part.day.replace(day=1).isoformat()
+        for day in {part.partition["date"], month}:
+            values = (*part.values[:-1], day)
+            for entry in _listed(self.path(Part(part.table, values, part.name)).parent):
+                other = Part(part.table, values, entry.removesuffix(layout.SUFFIX))
+                if Merged.parse(other.name) is not None and holds(self.spans(other), self.spans(part)):
+                    return True
+        return False
 
     def replace(self, part: Part, frame: pl.DataFrame) -> None:
         """Write a derived file over its former self, atomically; no rows removes it."""
@@ -228,6 +327,76 @@ class Store:
         """Remove a derived file; one that is not there is no fault."""
         with suppress(FileNotFoundError):
             self.path(part).unlink()
+
+    def publish_file(
+        self, part: Part, write: Callable[[Path], object], check: Callable[[Path], object] = lambda path: None
+    ) -> None:
+        """Publish the file that `write` makes at the path that it is given.
+
+        `check` looks at it once it is on disk; if that raises, nothing is published. Raises `LakeUnwritable`.
+        """
+        path = self.path(part)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write_by_rename(path, write, check)
+        except OSError as exc:
+            raise LakeUnwritable(f"{path}: {_reason(exc)}; nothing of that file was published") from exc
+
+    def metadata(self, part: Part) -> pq.FileMetaData:
+        """The file's footer. Raises `LakeError` if it is damaged."""
+        path = self.path(part)
+        try:
+            return pq.read_metadata(path)
+        except (OSError, ArrowInvalid) as exc:
+            raise LakeError(f"{path}: cannot be read ({exc}); move it away and fill that day again") from exc
+
+    def size(self, part: Part) -> int:
+        """The file's bytes; 0 if it is gone."""
+        try:
+            return self.path(part).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def written(self, part: Part) -> datetime | None:
+        """When the file was last written, by the disk's clock; None if it is gone."""
+        try:
+            return datetime.fromtimestamp(self.path(part).stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return None
+
+    def trash(self, parts: Collection[Part], now: datetime) -> int:
+        """Move files out of the tables into the trash; their bytes. What is gone already is no fault."""
+        freed = 0
+        for part in parts:
+            path, there = self.path(part), self.root / layout.TRASH / layout.stamp(now) / part.path
+            size = self.size(part)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                path.replace(there)
+                freed += size
+        return freed
+
+    def empty_trash(self, before: datetime) -> int:
+        """Remove what was moved to the trash before then; its bytes. A folder of another name is left alone."""
+        freed = 0
+        for name in _listed(self.root / layout.TRASH):
+            moved = layout.stamped(name)
+            if moved is not None and moved < before:
+                folder = self.root / layout.TRASH / name
+                freed += sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+                shutil.rmtree(folder)
+        return freed
+
+    def sweep(self, before: datetime) -> int:
+        """Remove temporary files last written before then, of writers that were killed; how many."""
+        swept = 0
+        for table in TABLES.values():
+            for path in (self.root / layout.folder(table)).rglob(".*.tmp"):
+                with suppress(FileNotFoundError):
+                    if datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
+                        path.unlink()
+                        swept += 1
+        return swept
 
     def publish_segment(
         self,
@@ -341,11 +510,25 @@ def _folders(root: Path, wanted: Sequence[Collection[str] | None]) -> list[Path]
 
 
 def _listed(folder: Path) -> list[str]:
-    """The names in a folder; none if it is not there, or no folder."""
+    """The names in a folder; none if it is not there, or no folder.
+
+    While files come and go, one listing may miss both what was merged and what it was merged into: it is done again.
+    """
+    names: list[str] = []
     try:
-        return os.listdir(folder)  # noqa: PTH208 - names alone, of thousands of files
+        for _ in range(_LISTINGS):
+            changed = folder.stat().st_mtime_ns
+            names = os.listdir(folder)  # noqa: PTH208 - names alone, of thousands of files
+            if folder.stat().st_mtime_ns == changed:
+                break
     except (FileNotFoundError, NotADirectoryError):
         return []
+    return names
+
+
+def _is_lost(exc: Exception) -> bool:
+    """Whether an engine did not find a file that it was told to read."""
+    return isinstance(exc, FileNotFoundError) or "No such file" in str(exc)
 
 
 def _is_whole(path: Path) -> bool:
@@ -366,11 +549,14 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     frame.write_parquet(path, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
 
 
-def _write_by_rename(path: Path, write: Callable[[Path], object]) -> None:
+def _write_by_rename(
+    path: Path, write: Callable[[Path], object], check: Callable[[Path], object] = lambda path: None
+) -> None:
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temp)
         _fsync(temp)
+        check(temp)
         temp.replace(path)
         _fsync(path.parent)
     finally:

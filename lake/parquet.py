@@ -1,0 +1,116 @@
+"""The one writer of merged files, and what it was measured to write best.
+
+Times and `seq` are stored as differences, prices and keys by dictionary, other numbers and texts that seldom repeat
+plain, all under zstd: by `benchmarks/encoding.py`, docs/decisions/0008. Columns are what they were, so any reader of
+Parquet reads them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake.rowhash import added, rows_hash
+from lake.schema import TIME, Table
+
+ROW_GROUP: Final = 100_000
+LEVEL: Final = 9
+
+_PRICES: Final = frozenset(
+    f"{side}{name}" for side in ("", "bid_", "ask_") for name in ("open", "high", "low", "close")
+)
+_REPEATED: Final = _PRICES | {"bid", "ask", "price", "tick_size"}
+_SELDOM: Final = frozenset({"trade_id", "frame"})
+
+
+@dataclass(slots=True)
+class Written:
+    """What went into a file."""
+
+    rows: int = 0
+    rows_hash: int = 0
+    first_time: int | None = None  # microseconds, of the table's `time` column
+    last_time: int | None = None
+
+    def add(self, frame: pl.DataFrame, time: str | None) -> None:
+        """Count these rows in."""
+        self.rows += frame.height
+        self.rows_hash = added([self.rows_hash, rows_hash(frame)])
+        if time is not None and (times := frame[time].drop_nulls().to_physical()).len():
+            self.first_time = min(filter(_is_known, (self.first_time, times.min())))
+            self.last_time = max(filter(_is_known, (self.last_time, times.max())))
+
+
+def write(
+    path: Path, table: Table, frames: Iterable[pl.DataFrame], footer: Callable[[Written], dict[bytes, bytes]]
+) -> Written:
+    """Write these rows, in this order; `footer` says what to add to the file's footer once all are known."""
+    written = Written()
+    with pq.ParquetWriter(path, _schema(table), **encoding(table)) as writer:
+        for frame in frames:
+            written.add(frame, table.time)
+            writer.write_table(_arrow(table, frame), row_group_size=ROW_GROUP)
+        writer.add_key_value_metadata(footer(written))
+    return written
+
+
+def read(path: Path, table: Table) -> Written:
+    """What is in a file, read from disk in pieces."""
+    found = Written()
+    for frame in frames(path):
+        found.add(frame, table.time)
+    return found
+
+
+def frames(path: Path) -> Iterator[pl.DataFrame]:
+    """A file's rows in pieces."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(ROW_GROUP):
+            yield pl.DataFrame(batch)
+
+
+def encoding(table: Table) -> dict[str, Any]:
+    """How pyarrow is to write the table's columns."""
+    differences = {name for name, dtype in table.columns.items() if dtype == TIME or name == "seq"}
+    plain = {name for name, dtype in table.columns.items() if dtype.is_float() and name not in _REPEATED}
+    plain |= _SELDOM & set(table.columns)
+    chosen = dict.fromkeys(differences, "DELTA_BINARY_PACKED") | dict.fromkeys(plain, "PLAIN")
+    return {
+        "compression": "zstd",
+        "compression_level": LEVEL,
+        "use_dictionary": [_leaf(name, dtype) for name, dtype in table.columns.items() if name not in chosen],
+        "column_encoding": chosen,
+        "store_schema": False,
+    }
+
+
+def _leaf(name: str, dtype: pl.DataType) -> str:
+    return f"{name}.list.element" if isinstance(dtype, pl.List) else name
+
+
+def _schema(table: Table) -> pa.Schema:
+    return pa.schema([pa.field(name, _TYPES[dtype]) for name, dtype in table.columns.items()])
+
+
+def _arrow(table: Table, frame: pl.DataFrame) -> pa.Table:
+    return table.conform(frame).to_arrow().cast(_schema(table))
+
+
+def _is_known(value: object) -> bool:
+    return value is not None
+
+
+_TYPES: Final = {
+    pl.Int64(): pa.int64(),
+    pl.Float64(): pa.float64(),
+    pl.String(): pa.string(),
+    pl.Binary(): pa.binary(),
+    pl.Boolean(): pa.bool_(),
+    pl.Date(): pa.date32(),
+    TIME: pa.timestamp("us", "UTC"),
+    pl.List(pl.String()): pa.list_(pa.field("element", pa.string())),
+}
