@@ -96,7 +96,7 @@ class Ledger:
 
     def _files(self, table: Table, venue: str | None) -> Mapping[SeqRange, tuple[int, int | None]]:
         if (table.name, venue) not in self._known:
-            is_it = (pl.col("table") == table.name) & (pl.col("venue") == venue)
+            is_it = (pl.col("table") == table.name) & pl.col("venue").eq_missing(pl.lit(venue, pl.String))
             columns = ("collector", "epoch", "first_seq", "last_seq", "rows", "rows_hash")
             lines = self._lines.filter(is_it).select(columns).iter_rows()
             self._known[table.name, venue] = {SeqRange(*span): (rows, found) for *span, rows, found in lines}
@@ -201,8 +201,8 @@ def _slabs(store: Store, table: Table, parts: list[Part]) -> Iterator[pl.DataFra
     rows, lead = store.scan_parts(table, parts).select(*table.columns), pl.col(table.order[0])
     cuts = _cuts(table, [store.metadata(part) for part in parts])
     for low, high in pairwise([None, *cuts, None]):
-        bounds = [lead >= low] * (low is not None) + [lead < high] * (high is not None)
-        piece = rows.filter(*bounds).sort(*table.order, maintain_order=True).collect()
+        after, before = ([] if low is None else [lead >= low]), ([] if high is None else [lead < high])
+        piece = rows.filter(*after, *before).sort(*table.order, maintain_order=True).collect()
         if piece.height or not cuts:
             yield piece
 

@@ -7,11 +7,11 @@ same table and venue has nothing to add, and is not read.
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import accumulate
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from lake.errors import BadName, LakeError
 from lake.layout import SeqRange
@@ -101,24 +101,44 @@ def uncovered(files: Mapping[File, Ranges]) -> list[File]:
     for file, ranges in files.items():
         for span in ranges:
             lives.setdefault((span.collector, span.epoch), []).append((span.first, span.last, file))
-    index = {}
-    for life, spans in lives.items():
-        spans.sort(key=lambda span: span[:2])
-        index[life] = ([first for first, *_ in spans], list(accumulate((last for _, last, _ in spans), max)), spans)
+    indexes = {life: _Index(spans) for life, spans in lives.items()}
 
     def is_covered(file: File, ranges: Ranges) -> bool:
-        span = ranges[0]
-        firsts, lasts, spans = index[span.collector, span.epoch]
-        place = bisect_right(firsts, span.first) - 1
-        while place >= 0 and lasts[place] >= span.last:  # of no file before can a range reach so far
-            other = spans[place][2]
-            if (
-                other != file
-                and holds(files[other], ranges)
-                and (not holds(ranges, files[other]) or places[other] > places[file])
-            ):
-                return True
-            place -= 1
-        return False
+        index = indexes[ranges[0].collector, ranges[0].epoch]
+        others = index.widest(ranges[0]) if len(ranges) == 1 else index.around(ranges[0])
+        return any(
+            other != file
+            and holds(files[other], ranges)
+            and (places[other] > places[file] or not holds(ranges, files[other]))
+            for other in others
+        )
 
     return [file for file, ranges in files.items() if not ranges or not is_covered(file, ranges)]
+
+
+class _Index(Generic[File]):
+    """The ranges of one life by where they begin, each with the one up to it that reaches furthest."""
+
+    def __init__(self, spans: list[tuple[int, int, File]]) -> None:
+        self._spans = sorted(spans, key=lambda span: span[:2])
+        self._firsts = [first for first, *_ in self._spans]
+        self._widest: list[tuple[int, int, File]] = list(accumulate(self._spans, _further))
+
+    def widest(self, span: SeqRange) -> Iterator[File]:
+        """Enough of the files with a range around that one to know whether there is another than its own."""
+        place = bisect_right(self._firsts, span.first) - 1
+        yield self._widest[place][2]
+        while place >= 0 and self._firsts[place] == span.first:
+            yield self._spans[place][2]
+            place -= 1
+
+    def around(self, span: SeqRange) -> Iterator[File]:
+        """All files with a range around that one."""
+        place = bisect_right(self._firsts, span.first) - 1
+        while place >= 0 and self._widest[place][1] >= span.last:
+            yield self._spans[place][2]
+            place -= 1
+
+
+def _further(best: tuple[int, int, File], span: tuple[int, int, File]) -> tuple[int, int, File]:
+    return span if span[1] > best[1] else best

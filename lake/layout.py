@@ -3,6 +3,7 @@
     <root>/<table>/venue=<v>/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
     <root>/bars/interval=<i>/venue=<v>/date=<day>/<name>.parquet
     <root>/_segments/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
+    <root>/_maintenance/date=<day>/passes.parquet
     <root>/_blocks/venue=<v>/date=<day>/<HH>.parquet  _carries/venue=<v>/date=<day>/<HHMM>.parquet
     <root>/<table>/venue=<v>/date=<day>/hour-<HH>.parquet  day.parquet  month.parquet          merged from segments
     <root>/_trash/<YYYYMMDDTHHMMSS>/<path below the root>
@@ -26,9 +27,9 @@ from pathlib import PurePosixPath
 from typing import Final, NamedTuple, Self
 
 from lake.errors import BadName
-from lake.schema import BLOCKS, CARRIES, SEGMENTS, SEQ_BITS, TABLES, Table
+from lake.schema import BLOCKS, CARRIES, MAINTENANCE, SEGMENTS, SEQ_BITS, TABLES, Table
 
-_OWN: Final = (SEGMENTS, BLOCKS, CARRIES)
+_OWN: Final = (SEGMENTS, BLOCKS, CARRIES, MAINTENANCE)
 MARKER: Final = "_lake.json"
 WATERMARKS: Final = "_watermarks.json"
 TRASH: Final = "_trash"

@@ -20,11 +20,10 @@ from lake.schema import TIME, Table
 ROW_GROUP: Final = 100_000
 LEVEL: Final = 9
 
-_PRICES: Final = frozenset(
-    f"{side}{name}" for side in ("", "bid_", "ask_") for name in ("open", "high", "low", "close")
-)
-_REPEATED: Final = _PRICES | {"bid", "ask", "price", "tick_size"}
-_SELDOM: Final = frozenset({"trade_id", "frame"})
+_OHLC: Final = frozenset(f"{side}{part}" for side in ("", "bid_", "ask_") for part in ("open", "high", "low", "close"))
+_PRICES: Final = _OHLC | {"bid", "ask", "price", "tick_size"}
+_RISING: Final = frozenset({"seq", "first_seq", "last_seq", "monotonic_us"})
+_DISTINCT: Final = frozenset({"trade_id", "frame"})
 
 
 @dataclass(slots=True)
@@ -40,9 +39,12 @@ class Written:
         """Count these rows in."""
         self.rows += frame.height
         self.rows_hash = added([self.rows_hash, rows_hash(frame)])
-        if time is not None and (times := frame[time].drop_nulls().to_physical()).len():
-            self.first_time = min(filter(_is_known, (self.first_time, times.min())))
-            self.last_time = max(filter(_is_known, (self.last_time, times.max())))
+        if time is not None and frame[time].null_count() < frame.height:
+            low, high = frame.select(low=pl.col(time).min().dt.epoch("us"), high=pl.col(time).max().dt.epoch("us")).row(
+                0
+            )
+            self.first_time = low if self.first_time is None else min(low, self.first_time)
+            self.last_time = high if self.last_time is None else max(high, self.last_time)
 
 
 def write(
@@ -75,9 +77,9 @@ def frames(path: Path) -> Iterator[pl.DataFrame]:
 
 def encoding(table: Table) -> dict[str, Any]:
     """How pyarrow is to write the table's columns."""
-    differences = {name for name, dtype in table.columns.items() if dtype == TIME or name == "seq"}
-    plain = {name for name, dtype in table.columns.items() if dtype.is_float() and name not in _REPEATED}
-    plain |= _SELDOM & set(table.columns)
+    differences = {name for name, dtype in table.columns.items() if dtype == TIME or name in _RISING}
+    plain = {name for name, dtype in table.columns.items() if dtype.is_float() and name not in _PRICES}
+    plain |= _DISTINCT & set(table.columns)
     chosen = dict.fromkeys(differences, "DELTA_BINARY_PACKED") | dict.fromkeys(plain, "PLAIN")
     return {
         "compression": "zstd",
@@ -98,10 +100,6 @@ def _schema(table: Table) -> pa.Schema:
 
 def _arrow(table: Table, frame: pl.DataFrame) -> pa.Table:
     return table.conform(frame).to_arrow().cast(_schema(table))
-
-
-def _is_known(value: object) -> bool:
-    return value is not None
 
 
 _TYPES: Final = {

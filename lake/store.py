@@ -350,6 +350,13 @@ class Store:
         except (OSError, ArrowInvalid) as exc:
             raise LakeError(f"{path}: cannot be read ({exc}); move it away and fill that day again") from exc
 
+    def rows(self, part: Part) -> int:
+        """The file's rows by its footer; 0 if it is damaged or gone."""
+        try:
+            return int(self.metadata(part).num_rows)
+        except LakeError:
+            return 0
+
     def size(self, part: Part) -> int:
         """The file's bytes; 0 if it is gone."""
         try:
@@ -415,6 +422,9 @@ class Store:
         first and last frame by our clock, microseconds. Returns the rows that were new. Doing it twice, or again after
         a crash in the middle, changes nothing. With `keep`, a file that is there already stands, whatever its rows.
         """
+        ledger_part = layout.part(SEGMENTS, span.name, date=day)
+        if self._is_merged(ledger_part):
+            return 0
         added, lines, hashes = 0, [], list[int]()
         for (table, venue), frame in tables.items():
             if frame.is_empty():
@@ -424,7 +434,7 @@ class Store:
                 frame = self.load(part)
             else:
                 added += frame.height if self.publish(part, frame) else 0
-            size = self.path(part).stat().st_size
+            size = self.size(part)
             lines.append(
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
             )
@@ -435,7 +445,7 @@ class Store:
             (*head, *line, *tail, found) for line, found in zip(lines, hashes, strict=True)
         ]
         ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, *tail, None)])
-        self.publish(layout.part(SEGMENTS, span.name, date=day), ledger)
+        self.publish(ledger_part, ledger)
         return added
 
     def watermark(self, job: str) -> dict[str, int]:
