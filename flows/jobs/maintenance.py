@@ -61,13 +61,13 @@ def maintain(
     keep: Mapping[str, timedelta | None],
     *,
     trash_age: timedelta = retain.LEAST_AGE,
-    reserve: int = disk.LEAST,
+    reserve: int | None = None,
     confirmed: bool = False,
     progress: Progress = lambda done, total, what: None,
     timer: Callable[[], float] = monotonic,
 ) -> Report:
     """One pass as of `now`. Raises `LakeError` if another one is at work, `LakeUnwritable` if it cannot write."""
-    with only_one(store.root, ROLE):
+    with only_one(store.local, ROLE):
         started, report = timer(), Report(now)
         report.freed = store.empty_trash(now - trash_age)
         report.swept = store.sweep(now - TEMP_AGE)
@@ -99,7 +99,7 @@ def _merge_all(
     store: Store,
     now: datetime,
     keep: Mapping[str, timedelta | None],
-    reserve: int,
+    reserve: int | None,
     progress: Progress,
     report: Report,
 ) -> None:
