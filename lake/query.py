@@ -41,6 +41,7 @@ from lake.schema import (
     FEED_HEALTH,
     GAPS,
     HISTORY,
+    MAINTENANCE,
     MARKETS,
     MOVERS,
     QUOTES,
@@ -433,6 +434,16 @@ class Lake:
         order = ["start_time", "venue", "connection", "market_key", "reason"]
         found = _cut(rows.sort(order, descending=[True, *[False] * 4], nulls_last=False), limit)
         return reading.told(self.store, found).select(*GAPS.columns, "venue", "title").collect()
+
+    @_answered
+    def maintenance(self) -> pl.DataFrame:
+        """What the newest pass of maintenance found and did, a row a table and venue: `schema.MAINTENANCE`.
+
+        By table and venue; no rows before the first pass. `bytes` and `files` are what the table takes up.
+        """
+        days = reading.dates(self.store, MAINTENANCE)[-1:]
+        rows = self.store.scan(MAINTENANCE, dates=days).filter(pl.col("as_of") == pl.col("as_of").max())
+        return rows.select(*MAINTENANCE.columns).sort("table", "venue").collect()
 
     @_answered
     def dead_letters(self, limit: int | None = 100, venue: str | None = None) -> pl.DataFrame:

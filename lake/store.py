@@ -261,13 +261,17 @@ class Store:
             raise LakeError(f"{damaged[0]}: is damaged{more}; {advice}") from exc
 
     def again(self, work: Callable[[], T]) -> T:
-        """What `work` returns; done once more if a file was lost under it, as one is that was merged into another."""
-        try:
-            return work()
-        except Exception as exc:  # every engine has its own
-            if not _is_lost(exc):
-                raise
-            return work()
+        """What `work` returns, done again if a file was lost under it, as one is that was merged into another.
+
+        Not more often than rows can move in one pass of maintenance: to an hour's, a day's and a month's file.
+        """
+        for _ in (Level.HOUR, Level.DAY, Level.MONTH):
+            try:
+                return work()
+            except Exception as exc:  # every engine has its own
+                if not _is_lost(exc):
+                    raise
+        return work()
 
     @contextmanager
     def reading(self) -> Iterator[None]:

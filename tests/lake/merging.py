@@ -1,6 +1,6 @@
 """Lakes with segments to be merged: `segment(store, "10:05", 3)` seals three quotes, a trade and a gap of a minute."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ import polars as pl
 from lake.clock import to_us
 from lake.layout import SeqRange
 from lake.rowhash import added, rows_hash
-from lake.schema import GAPS, QUOTES, RAW, SEALED, SEQ_BITS, TRADES
+from lake.schema import GAPS, QUOTES, RAW, SEALED, SEQ_BITS, TRADES, Table
 from lake.store import Store
 from tests.builders import gap, instant, quote, trade
 from tests.lake.lakes import row, rows
@@ -33,6 +33,7 @@ def segment(
     epoch: int = 0,
     collector: str = "c",
     venues: Iterable[str] = (VENUE,),
+    only: Collection[Table] = SEALED,
 ) -> SeqRange:
     """Seal a minute that began then; `number` is its place in the life, by default the minutes since 2026."""
     began = instant(at)
@@ -54,8 +55,9 @@ def segment(
             (GAPS, venue): rows(GAPS, [gap(began, None, seq=first), gap(began, when[-1], seq=first + 1)]),
             (RAW, venue): rows(RAW, [row(RAW, seq=first + index, **raw) for index in range(count)]),
         }
+    tables = {key: frame for key, frame in tables.items() if key[0] in only}
     ends = to_us(began), to_us(began + timedelta(seconds=59))
-    store.publish_segment(span, began.date(), count, tables, None, ends)
+    store.publish_segment(span, began.date(), count, tables, None, ends=ends)
     return span
 
 

@@ -1,4 +1,4 @@
-"""A pass of maintenance that is killed at any file operation: nothing is lost, nothing counts twice, the next one ends it."""
+"""A pass of maintenance that is killed at any file operation: nothing is lost or doubled, and the next one ends it."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flows.jobs.maintenance import maintain
-from lake.schema import SEALED
+from lake.schema import QUOTES, SEALED
 from lake.store import Store
 from tests.lake.lakes import new_lake
 from tests.lake.merging import names, segment, sums
@@ -55,34 +55,44 @@ def killed_at(place: int, *, is_done: bool) -> Iterator[list[str]]:
         yield done
 
 
-def test_every_crash_point_recovers(tmp_path):
+HOUR = ("2026-03-02 10:00", "2026-03-02 10:01"), (QUOTES,), 40
+MONTHS = (
+    ("2026-02-10 09:00", "2026-02-10 09:01", "2026-02-10 10:00", "2026-02-11 09:00", "2026-03-20 09:00"), SEALED, 200
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("times", "tables", "least", "now"),
+    [
+        pytest.param(*HOUR, datetime(2026, 3, 2, 12, tzinfo=UTC), id="an hour"),
+        pytest.param(*MONTHS, NOW, id="hours, days and a month", marks=pytest.mark.soak),
+    ],
+)
+def test_every_crash_point_recovers(tmp_path, times, tables, least, now):
     """Before and after each operation on files, until a pass has none left: a fresh reader sees the same rows, and
     the next pass leaves what an undisturbed one would."""
     lake = new_lake(tmp_path / "first")
-    for text in ("2026-02-10 09:00", "2026-02-10 09:01", "2026-02-10 10:00", "2026-02-11 09:00", "2026-03-20 09:00"):
-        segment(lake, text, 2)
+    for text in times:
+        segment(lake, text, 2, only=tables)
     before = sums(lake)
     undisturbed = _copy(lake, tmp_path / "undisturbed")
-    maintain(undisturbed, NOW, {}, reserve=0)
-    final = names(undisturbed)
-    points = 0
-    for is_done in (False, True):
-        for place in count():
-            copy = _copy(lake, tmp_path / f"{is_done}-{place}")
-            try:
-                with killed_at(place, is_done=is_done) as done:
-                    maintain(copy, NOW, {}, reserve=0)
-            except Killed:
-                points += 1
-            else:
-                break
-            assert len(done) == place + is_done
-            fresh = Store.open(copy.root)
-            assert sums(fresh) == before, (place, is_done)
-            later = NOW + timedelta(hours=2)
-            maintain(fresh, later, {}, reserve=0)
-            assert (sums(fresh), names(fresh)) == (before, final), (place, is_done)
-    assert points > 200
+    maintain(undisturbed, now, {}, reserve=0)
+    final, points = names(undisturbed), 0
+    for place in count():
+        copy = _copy(lake, tmp_path / f"{place}")
+        try:
+            with killed_at(place // 2, is_done=place % 2 == 1) as done:
+                maintain(copy, now, {}, reserve=0)
+        except Killed:
+            points += 1
+        else:
+            break
+        assert len(done) == (place + 1) // 2
+        fresh = Store.open(copy.root)
+        assert sums(fresh) == before, done
+        maintain(fresh, now + timedelta(hours=2), {}, reserve=0)
+        assert (sums(fresh), names(fresh)) == (before, final), done
+    assert points > least
 
 
 def test_leftovers_of_the_killed_are_swept(tmp_path):
