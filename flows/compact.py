@@ -12,7 +12,7 @@ from lake.store import Store
 
 @flow(name="compaction", timeout_seconds=3_500)
 def compaction() -> str:
-    """Merge closed hours, days and months, and remove what is too old. Raises `MoversError` if something was refused."""
+    """Merge closed hours, days and months, and remove what is too old. Raises `MoversError` on what was refused."""
     config = settings.load()
     report = maintain(
         Store.create(config.lake_root, config.collector_mode),

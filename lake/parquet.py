@@ -55,7 +55,7 @@ def write(
     with pq.ParquetWriter(path, _schema(table), **encoding(table)) as writer:
         for frame in frames:
             written.add(frame, table.time)
-            writer.write_table(_arrow(table, frame), row_group_size=ROW_GROUP)
+            writer.write_table(arrow(table, frame), row_group_size=ROW_GROUP)
         writer.add_key_value_metadata(footer(written))
     return written
 
@@ -98,7 +98,8 @@ def _schema(table: Table) -> pa.Schema:
     return pa.schema([pa.field(name, _TYPES[dtype]) for name, dtype in table.columns.items()])
 
 
-def _arrow(table: Table, frame: pl.DataFrame) -> pa.Table:
+def arrow(table: Table, frame: pl.DataFrame) -> pa.Table:
+    """Rows of `table` as pyarrow writes them."""
     return table.conform(frame).to_arrow().cast(_schema(table))
 
 
