@@ -60,8 +60,9 @@ class Refused:
         )
 
 
-def kept(given: Mapping[str, float], raw_hours: float) -> dict[str, timedelta | None]:
+def kept(given: Mapping[str, float] | None, raw_hours: float) -> dict[str, timedelta | None]:
     """How long each table is kept, None = for ever; bars by interval, as in bars/1m. Raises `SettingError`."""
+    given = given or {}
     unknown = sorted(given.keys() - KEPT.keys())
     if unknown:
         raise SettingError(f"RETENTION_DAYS: {', '.join(unknown)}: is no table; there are {', '.join(KEPT)}")

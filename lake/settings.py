@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     disk_reserve_mb: float | None = Field(
         None, ge=0, description="free space at which nothing more is taken in, MiB; default 512 or 5 %, the larger"
     )
-    retention_days: Annotated[dict[str, float], NoDecode] = Field(
-        {}, description="how long tables are kept, days, as in quotes=30,bars/1m=14; 0 = for ever"
+    retention_days: Annotated[dict[str, float] | None, NoDecode] = Field(
+        None, description="how long tables are kept, days, as in quotes=30,bars/1m=14; 0 = for ever"
     )
     trash_retention_hours: float = Field(24, ge=24, description="how long what was removed can be brought back, hours")
     wal_dir: Path | None = Field(None, description="folder of the write-ahead log; default <lake>/wal")
