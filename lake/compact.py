@@ -6,13 +6,13 @@ every row once (`lake.covers`), and the next pass finishes. What comes late, fro
 makes a new edition of the file; a published file never changes, since a reader may have listed it already.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -198,26 +198,54 @@ def _publish(store: Store, known: Ledger, target: Part, parts: Iterable[Part], r
 
 def _slabs(store: Store, table: Table, parts: list[Part]) -> Iterator[pl.DataFrame]:
     """The rows of all files in the table's order, as many at once as memory is meant to hold."""
-    rows, lead = store.scan_parts(table, parts).select(*table.columns), pl.col(table.order[0])
-    cuts = _cuts(table, [store.metadata(part) for part in parts])
-    for low, high in pairwise([None, *cuts, None]):
-        after, before = ([] if low is None else [lead >= low]), ([] if high is None else [lead < high])
-        piece = rows.filter(*after, *before).sort(*table.order, maintain_order=True).collect()
-        if piece.height or not cuts:
+    rows = store.scan_parts(table, parts).select(*table.columns)
+    pieces = _pieces(table, [store.metadata(part) for part in parts])
+    for bounds in pieces:
+        piece = rows.filter(*bounds).sort(*table.order, maintain_order=True).collect()
+        if piece.height or len(pieces) == 1:
             yield piece
 
 
-def _cuts(table: Table, footers: Iterable[pq.FileMetaData]) -> list[int]:
-    """Values of the first column of the table's order that cut the rows into pieces of about `AT_ONCE` bytes.
+def _pieces(table: Table, footers: Iterable[pq.FileMetaData]) -> list[list[pl.Expr]]:
+    """Conditions that cut the rows, in the table's order, into pieces of about `AT_ONCE` bytes.
 
-    By the statistics of row groups, taking their rows as spread evenly; none where that column is no number.
+    By the statistics of row groups of the order's first column, or where that is a text, as the collector of raw
+    frames, of the second for each of its values; one piece where neither is a number.
     """
     groups = [footer.row_group(place) for footer in footers for place in range(footer.num_row_groups)]
-    count = sum(group.num_rows for group in groups)
-    size = max(8 * len(table.columns) * count, sum(group.total_byte_size for group in groups))
-    if table.columns[table.order[0]] != pl.Int64() or size <= AT_ONCE:
+    if _size(table, groups) <= AT_ONCE:
+        return [[]]
+    lead, then, *_ = *table.order, table.order[0]
+    if table.columns[lead] == pl.Int64():
+        return _between(lead, _cuts(table, groups, lead))
+    ends = [_ends(group, lead) for group in groups]
+    if table.columns[lead] != pl.String() or table.columns[then] != pl.Int64() or None in ends or not ends:
+        return [[]]
+    values = sorted({value for end in ends if end for value in end})
+    found = []
+    for value, bounds in zip(values, _between(lead, values[1:]), strict=True):
+        own = [(group, end) for group, end in zip(groups, ends, strict=True) if end and end[0] <= value <= end[1]]
+        is_pure = all(end == (value, value) for _, end in own)
+        cuts = _cuts(table, [group for group, _ in own], then) if is_pure else []
+        found += [[*bounds, *inner] for inner in _between(then, cuts)]
+    return found
+
+
+def _between(name: str, cuts: Sequence[Any]) -> list[list[pl.Expr]]:
+    """Conditions of the rows before the first cut, from it to the next, and so on."""
+    column = pl.col(name)
+    return [
+        ([] if low is None else [column >= low]) + ([] if high is None else [column < high])
+        for low, high in pairwise([None, *cuts, None])
+    ]
+
+
+def _cuts(table: Table, groups: Sequence[pq.RowGroupMetaData], name: str) -> list[int]:
+    """Values of a number's column that cut rows into pieces of about `AT_ONCE` bytes, taken as spread evenly."""
+    count, size = sum(group.num_rows for group in groups), _size(table, groups)
+    if size <= AT_ONCE:
         return []
-    ends = [_ends(group, table.order[0]) for group in groups]
+    ends = [_ends(group, name) for group in groups]
     if None in ends:
         return []
     low, high = (np.array(end, np.float64) for end in zip(*filter(None, ends), strict=True))
@@ -232,12 +260,18 @@ def _cuts(table: Table, footers: Iterable[pq.FileMetaData]) -> list[int]:
     return sorted({int(cut) for cut in np.interp(wanted, share, edges)})
 
 
-def _ends(group: pq.RowGroupMetaData, name: str) -> tuple[int, int] | None:
-    """The least and the greatest value of a column in a row group, if the file says."""
+def _size(table: Table, groups: Iterable[pq.RowGroupMetaData]) -> int:
+    """Bytes of these rows in memory, about."""
+    return sum(max(8 * len(table.columns) * group.num_rows, group.total_byte_size) for group in groups)
+
+
+def _ends(group: pq.RowGroupMetaData, name: str) -> tuple[Any, Any] | None:
+    """The least and the greatest value of a column in a row group, if the file says, and none is null."""
     for place in range(group.num_columns):
         column = group.column(place)
         if column.path_in_schema == name and column.is_stats_set and column.statistics.has_min_max:
-            return column.statistics.min, column.statistics.max
+            found = column.statistics
+            return None if found.null_count else (found.min, found.max)
     return None
 
 

@@ -103,8 +103,8 @@ class Settings(BaseSettings):
     @field_validator("retention_days", mode="before")
     @classmethod
     def _days(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
+        if not isinstance(value, str) or not value.strip():
+            return value or None
         pairs = [part.partition("=") for part in value.split(",") if part.strip()]
         try:
             found = {name.strip(): float(days) for name, _, days in pairs}

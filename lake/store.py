@@ -205,7 +205,7 @@ class Store:
         dates: Collection[date] | None = None,
     ) -> pl.LazyFrame:
         """`rows`, and of `fresh` what none of the table's published files `parts` holds, of those days if given."""
-        spans = [SeqRange.parse(part.name) for part in parts] if fresh else []
+        spans = [span for part in parts for span in self.spans(part)] if fresh else []
         found = [rows]
         for one in fresh:
             lives = (span for span in spans if (span.collector, span.epoch) == one.life)

@@ -47,7 +47,7 @@ def segment(
             quote(index / 100, None, time, market=(7 * place + index) % 5, seq=first + index % 10)
             for index, time in enumerate(when)
         ]
-        raw = {"kind": "frame", "connection": "x", "wire": "w", "received_time": began, "frame": b"\0" * 9}
+        raw = {"collector": collector, "kind": "frame", "connection": "x", "wire": "w", "received_time": began, "frame": b"\0" * 9}
         tables |= {
             (QUOTES, venue): rows(QUOTES, quotes),
             (TRADES, venue): rows(TRADES, [trade(0.5, 1, when[0], seq=first, trade_id=f"{collector}{place}")]),

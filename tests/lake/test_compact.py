@@ -257,6 +257,7 @@ def test_a_merge_in_pieces_is_the_merge_at_once(tmp_path, monkeypatch):
     lake = new_lake(tmp_path)
     for minute in range(6):
         segment(lake, f"10:{minute:02}", 9)
+        segment(lake, f"10:{minute:02}", 9, collector="other")
     ledger, now = Ledger(lake), at("2026-03-02 11:10")
     for table in (QUOTES, RAW):
         (wanted,) = compact.plan(lake, ledger, table, Level.HOUR, now).merges
