@@ -105,6 +105,50 @@ def jobs() -> NoReturn:
     raise typer.Exit(main(config))
 
 
+@app.command(rich_help_panel=RUN)
+def maintain(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    confirm_deletions: Annotated[
+        bool, typer.Option("--confirm-deletions", help="Delete even twice what the dates foretell.")
+    ] = False,
+    lake: LakeOption = None,
+    mode: ModeOption = None,
+) -> None:
+    """Merge closed hours, days and months into one file each, and remove what is older than it is kept.
+
+    `movers jobs` does it each hour. What is removed waits in _trash for TRASH_RETENTION_HOURS.
+
+        movers maintain --dry-run
+        movers maintain --mode live
+    """
+    from datetime import UTC, timedelta
+
+    from flows import show
+    from flows.jobs import maintenance
+    from lake import retain
+
+    config, store, now = _settings(mode=mode, lake=lake), _lake(mode, lake), datetime.now(UTC)
+    keep = retain.kept(config.retention_days, config.raw_retention_hours)
+    if dry_run:
+        merges, report = maintenance.look_ahead(store, now, keep)
+        out.print(show.upkeep(merges, report))
+        return
+    with show.progress(err) as bar:
+        task = bar.add_task("merging", total=None)
+        report = maintenance.maintain(
+            store,
+            now,
+            keep,
+            trash_age=timedelta(hours=config.trash_retention_hours),
+            reserve=config.disk_reserve_bytes,
+            confirmed=confirm_deletions,
+            progress=lambda done, total, what: bar.update(task, completed=done, total=total, description=what),
+        )
+    out.print(Text(safe_text(str(report), 2_000)))
+    if report.refused or report.faults:
+        raise typer.Exit(1)
+
+
 @app.command("app", rich_help_panel=RUN)
 def pages() -> None:
     """Serve the pages on 127.0.0.1, port APP_PORT, until stopped."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from flows.collector.replay import ReplayReport
+    from flows.jobs.maintenance import Report
+    from lake.compact import Merge
+    from lake.layout import Part
 
 UP, DOWN = "dark_cyan", "dark_orange"  # told apart by colour-blind eyes too
 MOST_ROWS = 200
@@ -66,6 +69,29 @@ def accounting(reports: Iterable[ReplayReport]) -> Table:
         for word, kinds in (("ignored", counts.ignored), ("dead", counts.dead)):
             notes += [f"{report.name}: {count:,} {word}: {kind}" for kind, count in kinds.most_common(3)]
     table.caption = Text("\n".join(safe_text(note) for note in notes))
+    return table
+
+
+def upkeep(merges: Iterable[Merge], report: Report) -> Table:
+    """What a pass of maintenance would merge and remove, a line a table, venue and kind."""
+    table = _table("What a pass would do now; days and months follow from the hours", "table")
+    table.add_column("venue")
+    table.add_column("what")
+    for name in ("files", "rows", "MiB"):
+        table.add_column(name, justify="right")
+    counts: dict[tuple[str, str, str], list[int]] = {}
+
+    def add(part: Part, what: str, *numbers: int) -> None:
+        key = part.table.name, part.partition.get("venue", ""), what
+        counts[key] = [one + two for one, two in zip(counts.get(key, [0] * len(numbers)), numbers, strict=True)]
+
+    for merge in merges:
+        add(merge.target, f"merged into {merge.level.name.lower()}s", len(merge.inputs), 0, 0)
+    for due in report.deleted:
+        add(due.part, "removed for their age", 1, due.rows, due.bytes)
+    for key, (files, rows, size) in sorted(counts.items()):
+        table.add_row(*key, f"{files:,}", f"{rows:,}" if rows else "", f"{size / 2**20:,.1f}" if size else "")
+    table.caption = Text("\n".join(safe_text(str(refused), 400) for refused in report.refused))
     return table
 
 

@@ -271,6 +271,9 @@ class BucketFiles:
         self._ask(lambda: obstore.copy(self._store, path, to))
         self.remove(path)
 
+    def prune(self, folder: str) -> None:
+        """A bucket has no folders."""
+
     def address(self, path: str) -> str:
         """As s3://bucket/key."""
         return f"{self._place}/{path}"
@@ -327,12 +330,12 @@ class BucketFiles:
         for number in range(1, most + 1):
             try:
                 return request()
-            except (PermissionDeniedError, UnauthenticatedError) as exc:
-                reason = "refused; look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what the key may do"
-                raise PermissionError(13, f"the object store said {_status(exc)}: {reason}", str(self)) from None
             except (PreconditionError, AlreadyExistsError):
                 raise
             except BaseError as exc:
+                if _is_refusal(exc):
+                    reason = "refused; look at AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what the key may do"
+                    raise PermissionError(13, f"the object store said {_status(exc)}: {reason}", str(self)) from None
                 if number == most or not _is_passing(exc):
                     often = f", {number} times" if number > 1 else ""
                     raise ConnectionError(110, f"the object store said {_status(exc)}{often}", str(self)) from None
@@ -355,6 +358,12 @@ def _status(exc: Exception) -> str:
         if _REDIRECT in str(exc)
         else "nothing: no connection, or it broke off"
     )
+
+
+def _is_refusal(exc: Exception) -> bool:
+    """Whether the key is none, or may not do this; a listing says so in words alone."""
+    is_said = isinstance(exc, PermissionDeniedError | UnauthenticatedError)
+    return is_said or _status(exc).startswith(("401", "403"))
 
 
 def _is_passing(exc: Exception) -> bool:

@@ -21,6 +21,9 @@ Wanted: TypeAlias = Sequence[Collection[str] | None]
 """By level of `key=value` folders the values that count; None = all."""
 
 
+_LISTINGS: Final = 5
+
+
 class Stat(NamedTuple):
     """What is known of a file without reading it."""
 
@@ -74,6 +77,9 @@ class Files(Protocol):
     def move(self, path: str, to: str) -> None:
         """Give a file another path. Raises `FileNotFoundError`."""
 
+    def prune(self, folder: str) -> None:
+        """Remove `folder` and those below it that hold nothing."""
+
     def address(self, path: str) -> str:
         """Where an engine finds it."""
 
@@ -112,8 +118,11 @@ class Folder:
         return level
 
     def tree(self, folder: str, wanted: Wanted) -> list[tuple[str, list[str]]]:
-        """By listing each folder; none of the files is looked at."""
-        return [(found, self._names(found)) for found in self.folders(folder, wanted)]
+        """By listing each folder, the last first; none of the files is looked at.
+
+        What is merged goes from a day to the first of its month: whoever misses it in the one finds it in the other.
+        """
+        return [(found, self._names(found)) for found in reversed(self.folders(folder, wanted))][::-1]
 
     def walk(self, folder: str) -> list[str]:
         """Temporary files are among them."""
@@ -182,6 +191,13 @@ class Folder:
         _fsync(target.parent)
         _fsync(source.parent)
 
+    def prune(self, folder: str) -> None:
+        """The deepest first; one that holds something stays."""
+        root = self._root / folder
+        for place in (*sorted(root.rglob("*/"), reverse=True), root):
+            with suppress(OSError):
+                place.rmdir()
+
     def address(self, path: str) -> str:
         """Its path, relative if the root's is."""
         return f"{self._root}/{path}"
@@ -197,10 +213,20 @@ class Folder:
         return LocalFileSystem(), str(self._root.absolute())
 
     def _names(self, folder: str) -> list[str]:
-        """The names in a folder; none if it is not there, or no folder."""
+        """The names in a folder; none if it is not there, or no folder.
+
+        While files come and go, one listing may miss both what was merged and what it was merged into: it is done
+        again.
+        """
+        names: list[str] = []
+        place = self.address(folder)
         with suppress(FileNotFoundError, NotADirectoryError):
-            return os.listdir(self.address(folder))  # noqa: PTH208 - names alone, of thousands of files
-        return []
+            for _ in range(_LISTINGS):
+                changed = os.stat(place).st_mtime_ns  # noqa: PTH116
+                names = os.listdir(place)  # noqa: PTH208 - names alone, of thousands of files
+                if os.stat(place).st_mtime_ns == changed:  # noqa: PTH116
+                    break
+        return names
 
 
 def _fsync(path: Path) -> None:

@@ -3,10 +3,16 @@
     <root>/<table>/venue=<v>/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
     <root>/bars/interval=<i>/venue=<v>/date=<day>/<name>.parquet
     <root>/_segments/date=<day>/<collector>-<epoch>-<first_seq>-<last_seq>.parquet
+    <root>/_maintenance/date=<day>/passes.parquet
     <root>/_blocks/venue=<v>/date=<day>/<HH>.parquet  _carries/venue=<v>/date=<day>/<HHMM>.parquet
+    <root>/<table>/venue=<v>/date=<day>/hour-<HH>.parquet  day.parquet  month.parquet          merged from segments
+    <root>/_trash/<YYYYMMDDTHHMMSS>/<path below the root>
     <root>/_lake.json  _watermarks.json
     <wal>/<collector>-<epoch>-<number>[-<try>].wal  <collector>-<epoch>-<number>.state
     <local>/hot/<table>/venue=<v>/<collector>-<epoch>-<first_seq>.arrows
+
+A merged file lies in the partition of its day; that of a month in the partition of the month's first day. Files never
+change: what comes late makes a new edition, `hour-<HH>-2` and so on, and the former one goes.
 
 No other file spells a directory. What this module cannot parse is not part of the lake: it is
 reported by `lake.store.strangers` and never read. Temporary files begin with a dot.
@@ -15,16 +21,18 @@ reported by `lake.store.strangers` and never read. Temporary files begin with a 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
+from enum import IntEnum
 from pathlib import PurePosixPath
 from typing import Final, NamedTuple, Self
 
 from lake.errors import BadName
-from lake.schema import BLOCKS, CARRIES, SEGMENTS, SEQ_BITS, TABLES, Table
+from lake.schema import BLOCKS, CARRIES, MAINTENANCE, SEGMENTS, SEQ_BITS, TABLES, Table
 
-_OWN: Final = (SEGMENTS, BLOCKS, CARRIES)
+_OWN: Final = (SEGMENTS, BLOCKS, CARRIES, MAINTENANCE)
 MARKER: Final = "_lake.json"
 WATERMARKS: Final = "_watermarks.json"
+TRASH: Final = "_trash"
 SUFFIX: Final = ".parquet"
 WAL: Final = ".wal"
 STATE: Final = ".state"
@@ -36,6 +44,8 @@ _STATE_NAME = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)\.state")
 _HOT_NAME = re.compile(r"([a-z0-9]+)-(\d+)-(\d+)\.arrows")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _VALUE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+_MERGED = re.compile(r"(?:(hour)-([01]\d|2[0-3])|(day)|(month))(?:-([1-9]\d*))?")
+_STAMP: Final = "%Y%m%dT%H%M%S"
 
 
 class Life(NamedTuple):
@@ -77,6 +87,41 @@ class SeqRange:
         return cls(found[1], *(int(number) for number in found.groups()[1:]))
 
 
+class Level(IntEnum):
+    """How much one file of a raw table holds."""
+
+    SEGMENT = 0
+    HOUR = 1
+    DAY = 2
+    MONTH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What the name of a merged file says."""
+
+    level: Level
+    hour: int | None = None
+    edition: int = 1
+
+    @property
+    def name(self) -> str:
+        """`hour-HH`, `day` or `month`, with the edition from the second on."""
+        stem = self.level.name.lower() if self.hour is None else f"hour-{self.hour:02}"
+        return stem if self.edition == 1 else f"{stem}-{self.edition}"
+
+    @classmethod
+    def parse(cls, name: str) -> Self | None:
+        """What `name` says, if it is that of a merged file."""
+        found = _MERGED.fullmatch(name)
+        if found is None:
+            return None
+        merged = cls(
+            Level[(found[1] or found[3] or found[4]).upper()], int(found[2]) if found[2] else None, int(found[5] or 1)
+        )
+        return merged if merged.name == name else None
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """One published file: its table, its partition values in the table's order, its name."""
@@ -89,6 +134,11 @@ class Part:
     def partition(self) -> Mapping[str, str]:
         """Partition column to value, as spelled in the path."""
         return dict(zip(self.table.partitions, self.values, strict=True))
+
+    @property
+    def day(self) -> date:
+        """Its partition's day."""
+        return date.fromisoformat(self.partition["date"])
 
     @property
     def path(self) -> PurePosixPath:
@@ -160,6 +210,20 @@ def parse_hot(name: str) -> tuple[Life, int] | None:
     """Life and first `seq` that the name of such a file spells; None if it is no such name."""
     found = _HOT_NAME.fullmatch(name)
     return None if found is None else (Life(found[1], int(found[2])), int(found[3]))
+
+
+def stamp(now: datetime) -> str:
+    """The folder within the trash of what was moved there at `now`."""
+    return now.strftime(_STAMP)
+
+
+def stamped(name: str) -> datetime | None:
+    """When a folder of the trash was made; None = it is none."""
+    try:
+        found = datetime.strptime(name, _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return found if stamp(found) == name else None
 
 
 def is_name(name: str) -> bool:

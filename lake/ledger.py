@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import polars as pl
 
 from lake import layout
+from lake.clock import from_us
 from lake.layout import Part, SeqRange
 from lake.place import Place, absolute
 from lake.schema import GAPS, QUOTES, SEGMENTS, TABLES, TRADES, VENUE_STATS, Table
@@ -45,16 +46,20 @@ def _known(store: Store, table: Table) -> _Known:
     place = (absolute(store.root), table.name)
     with _LOCK:
         known = _KNOWN.get(place, _Known(frozenset(), table.empty().collect(), object()))
-        parts = store.parts(table)
-        if not known.parts.issubset(parts):
-            known = _Known(frozenset(), table.empty().collect(), object())
-        new = [part for part in parts if part not in known.parts]
-        if new:
-            added = store.scan_parts(table, new).collect()
-            rows = pl.concat([known.rows, _timed(store, added) if table is SEGMENTS else added])
-            known = _Known(frozenset(parts), rows, known.birth)
-        _KNOWN[place] = known
+        known = _KNOWN[place] = store.again(lambda: _with_new(store, table, known))
         return known
+
+
+def _with_new(store: Store, table: Table, known: _Known) -> _Known:
+    parts = store.parts(table)
+    if not known.parts.issubset(parts):  # merged, or removed
+        known = _Known(frozenset(), table.empty().collect(), object())
+    new = [part for part in parts if part not in known.parts]
+    if not new:
+        return known
+    added = store.scan_parts(table, new).collect()
+    rows = pl.concat([known.rows, _timed(store, added) if table is SEGMENTS else added])
+    return _Known(frozenset(parts), rows, known.birth)
 
 
 def _timed(store: Store, lines: pl.DataFrame) -> pl.DataFrame:
@@ -92,7 +97,8 @@ def totals(store: Store, tables: Collection[Table]) -> pl.DataFrame:
 
 def sealed(store: Store) -> list[SeqRange]:
     """Every sealed segment."""
-    return [SeqRange.parse(part.name) for part in store.parts(SEGMENTS)]
+    lines = _known(store, SEGMENTS).rows.select("collector", "epoch", "first_seq", "last_seq").unique()
+    return sorted(SeqRange(*line) for line in lines.iter_rows())
 
 
 def ends(store: Store, table: Table) -> Mapping[str, Ends]:
@@ -119,15 +125,22 @@ def _ends(lines: pl.DataFrame, table: Table) -> dict[str, Ends]:
 
 
 def overlapping(
-    parts: Iterable[Part], known: Mapping[str, Ends], first: datetime | None, last: datetime | None
+    store: Store, parts: Iterable[Part], known: Mapping[str, Ends], first: datetime | None, last: datetime | None
 ) -> list[Part]:
     """Of these files those that may hold rows from `first` to `last`, both included; None is no bound."""
-    return [part for part, span in spans(parts, known) if meets(span, first, last)]
+    return [part for part, span in spans(store, parts, known) if meets(span, first, last)]
 
 
-def spans(parts: Iterable[Part], known: Mapping[str, Ends]) -> list[tuple[Part, Ends | None]]:
-    """Each file with what `ends` knows of it."""
-    return [(part, known.get("/".join((*part.values, part.name)))) for part in parts]
+def spans(store: Store, parts: Iterable[Part], known: Mapping[str, Ends]) -> list[tuple[Part, Ends | None]]:
+    """Each file with what `ends` knows of it, or what the footer of a merged file says."""
+    return [(part, known.get("/".join((*part.values, part.name))) or _merged_ends(store, part)) for part in parts]
+
+
+def _merged_ends(store: Store, part: Part) -> Ends | None:
+    cover = store.cover(part)
+    if cover is None or cover.first_time is None or cover.last_time is None:
+        return None
+    return from_us(cover.first_time), from_us(cover.last_time)
 
 
 def meets(span: Ends | None, first: datetime | None, last: datetime | None) -> bool:

@@ -29,7 +29,7 @@ from lake.arguments import (
 )
 from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
 from lake.errors import QueryError
-from lake.layout import Part
+from lake.layout import Merged, Part
 from lake.place import Place
 from lake.reading import between, contains, newest
 from lake.schema import (
@@ -40,6 +40,7 @@ from lake.schema import (
     FEED_HEALTH,
     GAPS,
     HISTORY,
+    MAINTENANCE,
     MARKETS,
     MOVERS,
     QUOTES,
@@ -102,7 +103,7 @@ def _answered(
     @wraps(ask)
     def asked(lake: "Lake", /, *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Answer:
         with lake.store.reading():
-            return ask(lake, *args, **kwargs)
+            return lake.store.again(lambda: ask(lake, *args, **kwargs))
 
     return asked
 
@@ -381,7 +382,7 @@ class Lake:
         Looks at the last two days with segments.
         """
         days = self.store.days(SEGMENTS)[-2:]
-        parts = self.store.parts(SEGMENTS, dates=days)
+        parts = [part for part in self.store.parts(SEGMENTS, dates=days) if Merged.parse(part.name) is None]
         times = self.store.published([part for part in parts if part.name not in known])
         new = sorted(times, key=lambda part: (times[part], part.name))[-most:]
         quotes, trades, gaps = (self._of_segments(table, new) for table in (QUOTES, TRADES, GAPS))
@@ -443,6 +444,16 @@ class Lake:
         order = ["start_time", "venue", "connection", "market_key", "reason"]
         found = _cut(rows.sort(order, descending=[True, *[False] * 4], nulls_last=False), limit)
         return reading.told(self.store, found).select(*GAPS.columns, "venue", "title").collect()
+
+    @_answered
+    def maintenance(self) -> pl.DataFrame:
+        """What the newest pass of maintenance found and did, a row a table and venue: `schema.MAINTENANCE`.
+
+        By table and venue; no rows before the first pass. `bytes` and `files` are what the table takes up.
+        """
+        days = reading.dates(self.store, MAINTENANCE)[-1:]
+        rows = self.store.scan(MAINTENANCE, dates=days).filter(pl.col("as_of") == pl.col("as_of").max())
+        return rows.select(*MAINTENANCE.columns).sort("table", "venue").collect()
 
     @_answered
     def dead_letters(self, limit: int | None = 100, venue: str | None = None) -> pl.DataFrame:
@@ -522,7 +533,7 @@ class Lake:
         """The venue's health on the last two days that have any, at or before `now`."""
         past = [day for day in reading.dates(self.store, FEED_HEALTH, [venue]) if day <= now.date()]
         rows = ledger.remembered(self.store, FEED_HEALTH)
-        return rows.filter(pl.col("venue") == venue, pl.col("date").is_in(past[-2:]))
+        return rows.filter(pl.col("venue") == venue, pl.col("minute").dt.date().is_in(past[-2:]))
 
     def _tape(
         self, where: list[pl.Expr], venues: list[str] | None, start: datetime | None, most: int | None

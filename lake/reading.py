@@ -6,6 +6,7 @@ differ by `SKEW`, and a row may come in `LATE`: the days that are read allow for
 
 from collections.abc import Collection, Mapping
 from datetime import date, datetime, timedelta
+from operator import itemgetter
 from typing import Final
 
 import polars as pl
@@ -18,7 +19,7 @@ from lake.derived.movers import HISTORY_AGE, board
 from lake.derived.prices import TRADE_AGE, distinct_gaps, moment
 from lake.derived.slices import needs
 from lake.errors import QueryError
-from lake.layout import Part, SeqRange
+from lake.layout import Part
 from lake.schema import BARS, BLOCKS, GAPS, HISTORY, MARKETS, MOVERS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.store import Store
 from lake.vocab import MarketStatus
@@ -42,8 +43,9 @@ FACTS: Final = ("title", "market_id", "category", "close_time", "status")
 
 
 def dates(store: Store, table: Table, venues: Collection[str] | None = None) -> list[date]:
-    """The days that have files, in order."""
-    return sorted({date.fromisoformat(part.partition["date"]) for part in store.parts(table, venues=venues)})
+    """The last day of each file and of rows that are in none yet, in order: with the files of these, all are found."""
+    fresh = {day for one in store.fresh(table, venues) for day in one.rows["date"].unique()}
+    return sorted(fresh | {store.days_of(part)[1] for part in store.parts(table, venues=venues)})
 
 
 def days(
@@ -53,14 +55,20 @@ def days(
     first: datetime | None = None,
     last: datetime | None = None,
 ) -> pl.LazyFrame:
-    """The rows of the files that can hold those from `first` to `last`, both included; None is no bound."""
+    """Of the files that can hold rows from `first` to `last`, both included, all rows; None is no bound."""
     if first is None and last is None:
         return store.scan(table, venues=venues)
     low = date.min if first is None else (first - SKEW).date()
     high = date.max if last is None else (last + LATE).date()
-    wanted = [day for day in dates(store, table, venues) if low <= day <= high]
-    parts = store.parts(table, venues=venues, dates=wanted)
-    return store.scan_parts(table, ledger.overlapping(parts, ledger.ends(store, table), first, last))
+    fresh = store.fresh(table, venues)  # before the files are listed
+    there = store.parts(table, venues=venues)
+    parts = [part for part in there if _is_of(store.days_of(part), low, high)]
+    rows = store.scan_parts(table, ledger.overlapping(store, parts, ledger.ends(store, table), first, last))
+    return store.with_hot(rows, fresh, there)
+
+
+def _is_of(span: tuple[date, date], low: date, high: date) -> bool:
+    return low <= span[1] and span[0] <= high
 
 
 def between(name: str, start: datetime | None, end: datetime | None) -> list[pl.Expr]:
@@ -117,15 +125,14 @@ def seen(store: Store) -> pl.LazyFrame:
     reached = store.watermark(BARS_JOB)
     frames = [store.scan_parts(BARS, daily).select("market_key", "venue")]
     for table in (QUOTES, TRADES):
-        new = [part for part in store.parts(table) if not _is_taken(part, reached)]
+        new = [part for part in store.parts(table) if not _is_taken(store, part, reached)]
         frames.append(store.scan_parts(table, new).select("market_key", "venue"))
     return pl.concat(frames).unique("market_key")
 
 
-def _is_taken(part: Part, reached: Mapping[str, int]) -> bool:
-    """Whether the rows of a sealed file are in the bars."""
-    span = SeqRange.parse(part.name)
-    return span.last <= reached.get(f"{span.collector}-{span.epoch}", -1)
+def _is_taken(store: Store, part: Part, reached: Mapping[str, int]) -> bool:
+    """Whether the rows of a sealed or merged file are in the bars."""
+    return all(span.last <= reached.get(f"{span.collector}-{span.epoch}", -1) for span in store.spans(part))
 
 
 def unlisted(seen: pl.LazyFrame) -> pl.LazyFrame:
@@ -152,8 +159,9 @@ def newest_quote(store: Store, venue: str, market: int, as_of: datetime) -> pl.D
     """The market's newest quote at `as_of`, one row or none: day by day backwards, until no older day can beat it."""
     where = (pl.col("market_key") == market) & (pl.col("event_time") <= moment(as_of))
     found = QUOTES.empty().collect()
-    for day in reversed(dates(store, QUOTES, [venue])):
-        if day > (as_of + LATE).date():
+    spans = {store.days_of(part) for part in store.parts(QUOTES, venues=[venue])}
+    for first, day in sorted(spans, key=itemgetter(1), reverse=True):
+        if first > (as_of + LATE).date():
             continue
         if not found.is_empty() and (found["event_time"].item() - SKEW).date() > day:
             break
@@ -190,9 +198,9 @@ def last_quotes(store: Store, start: datetime, as_of: datetime) -> pl.DataFrame:
     summed = blocks.filter(within).select("venue", "market_key", time="last_quote_time")
     recent = ledger.ends(store, QUOTES)
     parts = store.parts(QUOTES)
-    late = [part for part in parts if not _is_taken(part, marks)]
-    near = ledger.overlapping(parts, recent, ended, as_of)
-    rows = store.scan_parts(QUOTES, list({*near, *ledger.overlapping(late, recent, start, as_of)}))
+    late = [part for part in parts if not _is_taken(store, part, marks)]
+    near = ledger.overlapping(store, parts, recent, ended, as_of)
+    rows = store.scan_parts(QUOTES, list({*near, *ledger.overlapping(store, late, recent, start, as_of)}))
     quotes = rows.filter(pl.col("event_time") <= moment(as_of)).select("venue", "market_key", time="event_time")
     found = pl.concat([summed.drop_nulls(), quotes]).group_by("venue", "market_key")
     return found.agg(market_quote=pl.col("time").max()).collect()
@@ -253,7 +261,7 @@ def _held(store: Store, start: datetime) -> list[pl.LazyFrame]:
     ends, order = ledger.ends(store, QUOTES), ["market_key", "event_time", "seq"]
     found = []
     for day in dates(store, QUOTES):
-        parts = ledger.overlapping(store.parts(QUOTES, dates=[day]), ends, None, start)
+        parts = ledger.overlapping(store, store.parts(QUOTES, dates=[day]), ends, None, start)
         rows = store.scan_parts(QUOTES, parts).filter(pl.col("event_time") < moment(start))
         found.append(rows.sort(order).unique("market_key", keep="last", maintain_order=True))
     return found

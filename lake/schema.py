@@ -541,13 +541,42 @@ CALIBRATION = Table(
     about="how often what was priced at p came true",
 )
 
+MAINTENANCE = Table(
+    name="maintenance",
+    columns={
+        "as_of": TIME,
+        "table": _TEXT,
+        "venue": _TEXT,  # null = the table is not by venue
+        "files": _INT,  # after the pass
+        "rows": _INT,  # null = not counted, as of derived tables
+        "bytes": _INT,
+        "files_merged": _INT,  # by the pass: inputs, and what was made of them
+        "files_made": _INT,
+        "files_deleted": _INT,  # moved to the trash for their age
+        "rows_deleted": _INT,
+        "bytes_freed": _INT,
+        "seconds": _FLOAT,  # of the whole pass
+        "note": _TEXT,  # what was refused, or damaged
+    },
+    key=("as_of", "table", "venue"),
+    order=("as_of", "table", "venue"),
+    partitions=DAY,
+    about="what each pass of maintenance found and did, a row a table and venue",
+)
+
 TABLES: Final[Mapping[str, Table]] = {
     table.name: table
     for table in (
         QUOTES, TRADES, DEPTH, HISTORY, VENUE_STATS, MARKETS, EVENTS, GAPS, DEAD_LETTERS, FEED_HEALTH,
         SEGMENTS, RAW, BARS, BLOCKS, CARRIES, MOVERS, SPIKES, ANOMALIES, ALERTS, PAIRS, CALIBRATION,
+        MAINTENANCE,
     )
 }  # fmt: skip
+
+SEALED: Final = (
+    QUOTES, TRADES, DEPTH, HISTORY, VENUE_STATS, MARKETS, EVENTS, GAPS, DEAD_LETTERS, FEED_HEALTH, SEGMENTS, RAW,
+)  # fmt: skip
+"""The raw tables, whose files are sealed segments and what they were merged into."""
 
 BAR_INTERVALS: Final[Mapping[str, int]] = {"1m": 60, "5m": 300, "1h": 3_600, "1d": 86_400}
 """Name to seconds."""

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     disk_reserve_mb: float | None = Field(
         None, ge=0, description="free space at which nothing more is taken in, MiB; default 512 or 5 %, the larger"
     )
+    retention_days: Annotated[dict[str, float] | None, NoDecode] = Field(
+        None, description="how long tables are kept, days, as in quotes=30,bars/1m=14; 0 = for ever"
+    )
+    trash_retention_hours: float = Field(24, ge=24, description="how long what was removed can be brought back, hours")
     wal_dir: Path | None = Field(
         None, description="folder of the write-ahead log; default wal/ in the lake's local folder"
     )
@@ -101,6 +105,20 @@ class Settings(BaseSettings):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("retention_days", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> Any:
+        if not isinstance(value, str) or not value.strip():
+            return value or None
+        pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+        try:
+            found = {name.strip(): float(days) for name, _, days in pairs}
+        except ValueError:
+            raise ValueError("write tables and days, as in quotes=30,bars/1m=14") from None
+        if not all(0 <= days < 100_000 for days in found.values()):
+            raise ValueError("days are 0 (for ever) or more")
+        return found
 
     @field_validator("collector_universe")
     @classmethod

@@ -54,6 +54,10 @@ def run(store: Store, query: str) -> pl.DataFrame:
     Of columns with the same name the later get a number. Raises `QueryError` on anything else, `LakeError` on a damaged
     file, in one line.
     """
+    return store.again(lambda: _run(store, query))
+
+
+def _run(store: Store, query: str) -> pl.DataFrame:
     engine = duckdb.connect(":memory:", config=_CONFIG)
     try:
         _require_reading(engine, query)
@@ -83,7 +87,7 @@ def describe(store: Store) -> pl.DataFrame:
     finally:
         engine.close()
     with store.reading():
-        counts = pl.collect_all([store.scan(table).select(pl.len()) for table in BASES.values()])
+        counts = store.again(lambda: pl.collect_all([store.scan(table).select(pl.len()) for table in BASES.values()]))
     rows = {name: count.item() for name, count in zip(BASES, counts, strict=True)}
     abouts = {name: table.about for name, table in BASES.items()} | {name: view.about for name, view in VIEWS.items()}
     return pl.DataFrame(

@@ -8,14 +8,17 @@ import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 import polars as pl
+import pyarrow.parquet as pq
+from pyarrow import ArrowInvalid
 
 from lake import layout
+from lake.covers import FOOTER, Cover, Ranges, holds, uncovered
 from lake.errors import (
     BadName,
     LakeError,
@@ -28,9 +31,10 @@ from lake.errors import (
 from lake.files import Files, Folder
 from lake.hot import Rows
 from lake.hot import read as read_hot
-from lake.layout import Part, SeqRange
+from lake.layout import Level, Merged, Part, SeqRange
 from lake.place import Place, absolute, place
-from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
+from lake.rowhash import rows_hash
+from lake.schema import SCHEMA_VERSION, SEALED, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
 
 if TYPE_CHECKING:
@@ -41,6 +45,11 @@ ROW_GROUP: Final = 100_000
 _RECEIVED: Final = "received_time"
 _MAGIC: Final = b"PAR1"
 _LEAST: Final = 12  # bytes: the mark twice, and the length of the footer
+
+_COVERS: Final[dict[str, tuple[object, Cover | None]]] = {}
+"""What the footers of merged files say, read once a version."""
+
+T = TypeVar("T")
 
 
 def files_at(root: Place) -> Files:
@@ -171,9 +180,21 @@ class Store:
     def parts(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
     ) -> list[Part]:
-        """The table's published files in path order, of those venues and days if given."""
-        days = None if dates is None else {day.isoformat() for day in dates}
-        wanted = {"venue": venues, "date": days}
+        """The table's published files in path order, of those venues and days if given; none that another one covers.
+
+        A merged file is found by each day that it covers.
+        """
+        if table not in SEALED or dates is None:
+            found = self.listed(table, venues=venues, dates=dates)
+            return self._uncovered(found, None) if table in SEALED else found
+        looked = {day for date in dates for day in (date, date.replace(day=1))}
+        return self._uncovered(self.listed(table, venues=venues, dates=looked), {day.isoformat() for day in dates})
+
+    def listed(
+        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
+    ) -> list[Part]:
+        """The files in the table's folders in path order, covered ones too; of those venues and partitions if given."""
+        wanted = {"venue": venues, "date": None if dates is None else {day.isoformat() for day in dates}}
         found: list[Part] = []
         for folder, names in self.files.tree(layout.folder(table), [wanted.get(key) for key in table.partitions]):
             first = _parse(f"{folder}/x{layout.SUFFIX}")
@@ -181,6 +202,63 @@ class Store:
                 stems = (name.removesuffix(layout.SUFFIX) for name in sorted(names) if name.endswith(layout.SUFFIX))
                 found += [Part(table, first.values, stem) for stem in stems if layout.is_name(stem)]
         return found
+
+    def _uncovered(self, parts: list[Part], days: Collection[str] | None) -> list[Part]:
+        """Of sealed and merged files those that no other one covers and that are of these days."""
+        groups: dict[str | None, list[Part]] = {}
+        for part in parts:
+            groups.setdefault(part.partition.get("venue"), []).append(part)
+        found: list[Part] = []
+        for group in groups.values():
+            levels = {part: merged for part in group if (merged := Merged.parse(part.name)) is not None}
+            if levels:
+                rank = {part: (merged.level, merged.edition) for part, merged in levels.items()}
+                group.sort(key=lambda part: rank.get(part, (Level.SEGMENT, 0)))
+                group = uncovered({part: self.spans(part) for part in group})
+            found += (part for part in group if days is None or self._is_of(part, days))
+        return sorted(found, key=lambda part: (part.values, part.name))
+
+    def _is_of(self, part: Part, days: Collection[str]) -> bool:
+        if part.partition["date"] in days and Merged.parse(part.name) is None:
+            return True
+        first, last = self.days_of(part)
+        return any(first.isoformat() <= day <= last.isoformat() for day in days)
+
+    def spans(self, part: Part) -> Ranges:
+        """The sequence ranges of a raw table's file: of its name, or its footer; none if neither says any."""
+        cover = self.cover(part)
+        if cover is not None:
+            return cover.ranges
+        try:
+            return (SeqRange.parse(part.name),)
+        except BadName:
+            return ()
+
+    def days_of(self, part: Part) -> tuple[date, date]:
+        """The first and the last day of which a file holds segments: its partition's, or what its footer says."""
+        cover = self.cover(part)
+        return (part.day, part.day) if cover is None else (cover.first_date, cover.last_date)
+
+    def cover(self, part: Part) -> Cover | None:
+        """What the footer of a merged file says, read once; None if it is no merged file, or cannot be read."""
+        if part.table not in SEALED or Merged.parse(part.name) is None:
+            return None
+        place = self.address(part)
+        try:
+            stat = self.files.stat(str(part.path))
+            if stat is None:
+                return None
+            known = _COVERS.get(place)
+            if known is None or known[0] != stat:
+                text = (self._footer(part).metadata or {}).get(FOOTER)
+                known = _COVERS[place] = (stat, None if text is None else Cover.load(text))
+            return known[1]
+        except (OSError, ArrowInvalid, LakeError):  # whoever reads its rows meets the fault, and says it
+            return None
+
+    def _footer(self, part: Part) -> pq.FileMetaData:
+        system, root = self.arrow()
+        return pq.read_metadata(f"{root}/{part.path}", filesystem=system)
 
     def scan(
         self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
@@ -202,7 +280,7 @@ class Store:
         dates: Collection[date] | None = None,
     ) -> pl.LazyFrame:
         """`rows`, and of `fresh` what none of the table's published files `parts` holds, of those days if given."""
-        spans = [SeqRange.parse(part.name) for part in parts] if fresh else []
+        spans = [span for part in parts for span in self.spans(part)] if fresh else []
         found = [rows]
         for one in fresh:
             lives = (span for span in spans if (span.collector, span.epoch) == one.life)
@@ -264,6 +342,19 @@ class Store:
             advice = "move it away and replay or collect that day again"
             raise LakeError(f"{self.address(damaged[0])}: is damaged{more}; {advice}") from exc
 
+    def again(self, work: Callable[[], T]) -> T:
+        """What `work` returns, done again if a file was lost under it, as one is that was merged into another.
+
+        Not more often than rows can move in one pass of maintenance: to an hour's, a day's and a month's file.
+        """
+        for _ in (Level.HOUR, Level.DAY, Level.MONTH):
+            try:
+                return work()
+            except Exception as exc:  # every engine has its own
+                if not _is_lost(exc):
+                    raise
+        return work()
+
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Where an engine fails within this and a file is damaged, raise `LakeError` that names it.
@@ -292,8 +383,10 @@ class Store:
         Raises `PublishConflict` if it is there with other rows, `LakeUnwritable` if it cannot be written.
         """
         frame = part.table.conform(frame)
-        with suppress(FileExistsError):
-            return self.write_new(part, lambda path: _write_parquet(frame, path))
+        with suppress(FileExistsError), self._writing(part):
+            return not self._is_merged(part) and self.files.create(
+                str(part.path), lambda path: _write_parquet(frame, path)
+            )
         there = self.load(part)
         known = [name for name in frame.columns if name in there.columns]  # an older program may have known fewer
         if there.select(known).equals(frame.select(known)):
@@ -301,6 +394,20 @@ class Store:
         raise PublishConflict(
             f"{part.path}: is there with other rows, as after a change of the parsers; use a fresh lake folder"
         )
+
+    def _is_merged(self, part: Part) -> bool:
+        """Whether the rows of a segment are in a merged file already."""
+        if part.table not in SEALED:
+            return False
+        month = part.day.replace(day=1).isoformat()
+        for day in {part.partition["date"], month}:
+            values = (*part.values[:-1], day)
+            for _, names in self.files.tree(layout.folder(part.table), [{value} for value in values]):
+                for name in names:
+                    other = Part(part.table, values, name.removesuffix(layout.SUFFIX))
+                    if Merged.parse(other.name) is not None and holds(self.spans(other), self.spans(part)):
+                        return True
+        return False
 
     def replace(self, part: Part, frame: pl.DataFrame) -> None:
         """Write a derived file over its former self, atomically; no rows removes it."""
@@ -333,6 +440,89 @@ class Store:
         self.require_owner()
         self.files.move(str(part.path), str(to))
 
+    def publish_file(
+        self, part: Part, write: Callable[[Path], object], check: Callable[[Path], object] = lambda path: None
+    ) -> None:
+        """Publish the new file that `write` makes at the path that it is given.
+
+        `check` looks at what was written; if that raises, nothing is published. Raises `LakeUnwritable`, `LakeError`.
+        """
+
+        def checked(path: Path) -> None:
+            write(path)
+            check(path)
+
+        try:
+            self.write_new(part, checked)
+        except FileExistsError as exc:
+            raise LakeError(f"{self.address(part)}: is there already; nobody else may merge on this lake") from exc
+
+    def metadata(self, part: Part) -> pq.FileMetaData:
+        """The file's footer. Raises `LakeError` if it is damaged."""
+        try:
+            return self._footer(part)
+        except (OSError, ArrowInvalid) as exc:
+            advice = "move it away and fill that day again"
+            raise LakeError(f"{self.address(part)}: cannot be read ({exc}); {advice}") from exc
+
+    def rows(self, part: Part) -> int:
+        """The file's rows by its footer; 0 if it is damaged or gone."""
+        try:
+            return int(self.metadata(part).num_rows)
+        except LakeError:
+            return 0
+
+    def size(self, part: Part) -> int:
+        """The file's bytes; 0 if it is gone."""
+        stat = self.files.stat(str(part.path))
+        return 0 if stat is None else stat.size
+
+    def written(self, part: Part) -> datetime | None:
+        """When the file was last written, by the disk's clock; None if it is gone."""
+        stat = self.files.stat(str(part.path))
+        return None if stat is None else _instant(stat.modified)
+
+    def trash(self, parts: Collection[Part], now: datetime) -> int:
+        """Move files out of the tables into the trash; their bytes. What is gone already is no fault."""
+        freed = 0
+        for part in parts:
+            size = self.size(part)
+            with suppress(FileNotFoundError):
+                self.move(part, PurePosixPath(layout.TRASH, layout.stamp(now), part.path))
+                freed += size
+        return freed
+
+    def empty_trash(self, before: datetime) -> int:
+        """Remove what was moved to the trash before then; its bytes. A folder of another name is left alone."""
+        freed, emptied = 0, set[str]()
+        self.require_owner()
+        for path in self.files.walk(layout.TRASH):
+            folder = PurePosixPath(path).parts[1]
+            moved = layout.stamped(folder)
+            if moved is not None and moved < before:
+                stat = self.files.stat(path)
+                freed += 0 if stat is None else stat.size
+                self.files.remove(path)
+                emptied.add(folder)
+        for folder in emptied:
+            self.files.prune(f"{layout.TRASH}/{folder}")
+        return freed
+
+    def sweep(self, before: datetime) -> int:
+        """Remove temporary files last written before then, of writers that were killed; how many."""
+        swept = 0
+        self.require_owner()
+        for table in TABLES.values():
+            for path in self.files.walk(layout.folder(table)):
+                name = PurePosixPath(path).name
+                if not (name.startswith(".") and name.endswith(".tmp")):
+                    continue
+                stat = self.files.stat(path)
+                if stat is not None and _instant(stat.modified) < before:
+                    self.files.remove(path)
+                    swept += 1
+        return swept
+
     def publish_segment(
         self,
         span: SeqRange,
@@ -350,7 +540,11 @@ class Store:
         first and last frame by our clock, microseconds. Returns the rows that were new. Doing it twice, or again after
         a crash in the middle, changes nothing. With `keep`, a file that is there already stands, whatever its rows.
         """
-        added, lines = 0, []
+        ledger_part = layout.part(SEGMENTS, span.name, date=day)
+        with self._writing(ledger_part):
+            if self._is_merged(ledger_part):
+                return 0
+        added, lines, hashes = 0, [], list[int]()
         for (table, venue), frame in tables.items():
             if frame.is_empty():
                 continue
@@ -359,16 +553,18 @@ class Store:
                 frame = self.load(part)
             else:
                 added += frame.height if self.publish(part, frame) else 0
-            stat = self.files.stat(str(part.path))
-            size = 0 if stat is None else stat.size
+            size = self.size(part)
             lines.append(
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
             )
+            hashes.append(rows_hash(frame))
         head = (span.collector, span.epoch, span.first, span.last, frames)
         tail = (input_digest, *(ends or (None, None)))
-        rows: list[tuple[object, ...]] = [(*head, *line, *tail, None) for line in lines]
+        rows: list[tuple[object, ...]] = [
+            (*head, *line, *tail, found) for line, found in zip(lines, hashes, strict=True)
+        ]
         ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, *tail, None)])
-        self.publish(layout.part(SEGMENTS, span.name, date=day), ledger)
+        self.publish(ledger_part, ledger)
         return added
 
     def watermark(self, job: str) -> dict[str, int]:
@@ -460,6 +656,15 @@ def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None
         return None, None
     column = frame[time].to_physical()
     return column.min(), column.max()  # type: ignore[return-value]
+
+
+def _instant(nanoseconds: int) -> datetime:
+    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+
+
+def _is_lost(exc: Exception) -> bool:
+    """Whether an engine did not find a file that it was told to read."""
+    return isinstance(exc, FileNotFoundError) or "No such file" in str(exc)
 
 
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:

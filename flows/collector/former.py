@@ -7,9 +7,9 @@ import polars as pl
 
 from flows.collector.versions import Versions
 from lake.clock import to_us
-from lake.errors import BadName
+from lake.covers import meet
 from lake.layout import SeqRange
-from lake.schema import GAPS, QUOTES, SEGMENTS, TABLES, TIME, TRADES, VENUE_STATS, Table
+from lake.schema import GAPS, QUOTES, SEALED, SEGMENTS, TIME, TRADES, VENUE_STATS, Table
 from lake.store import Store
 from lake.vocab import Gap, Venue
 
@@ -27,7 +27,7 @@ def next_epoch(store: Store, collector: str) -> int:
 
     On a lake that several machines write to at least what came with the lease: a former holder may have kept its own.
     """
-    there = (span.epoch for table in TABLES.values() for span in _spans(store, table, collector))
+    there = (span.epoch for table in SEALED for span in _spans(store, table, collector))
     return max(max(there, default=-1) + 1, store.least_epoch)
 
 
@@ -57,25 +57,20 @@ def last_word(store: Store, collector: str, venue: Venue) -> int | None:
     if not spans:
         return None
     epoch = [span for span in spans if span.epoch == spans[-1].epoch]
-    if not _of(store, GAPS, venue, {epoch[-1].name}).filter(_IS_END).collect().is_empty():
+    if not _of(store, GAPS, venue, epoch[-1:]).filter(_IS_END).collect().is_empty():
         return None
-    names = {span.name for span in epoch}
-    latest = [_of(store, table, venue, names).select(pl.col("received_time").max()).collect() for table in _RECEIVED]
-    latest.append(_of(store, GAPS, venue, names).filter(_IS_ABSENCE).select(pl.col("end_time").max()).collect())
+    latest = [_of(store, table, venue, epoch).select(pl.col("received_time").max()).collect() for table in _RECEIVED]
+    latest.append(_of(store, GAPS, venue, epoch).filter(_IS_ABSENCE).select(pl.col("end_time").max()).collect())
     known = [frame.item() for frame in latest if frame.item() is not None]
     return to_us(max(known)) if known else None
 
 
-def _of(store: Store, table: Table, venue: Venue, names: set[str]) -> pl.LazyFrame:
-    parts = store.parts(table, venues=[venue.value])
-    return store.scan_parts(table, [part for part in parts if part.name in names])
+def _of(store: Store, table: Table, venue: Venue, spans: list[SeqRange]) -> pl.LazyFrame:
+    parts = [part for part in store.parts(table, venues=[venue.value]) if meet(store.spans(part), spans)]
+    is_in = pl.any_horizontal(pl.col("seq").is_between(span.first, span.last) for span in spans)
+    return store.scan_parts(table, parts).filter(is_in)
 
 
 def _spans(store: Store, table: Table, collector: str) -> Iterator[SeqRange]:
     for part in store.parts(table):
-        try:
-            span = SeqRange.parse(part.name)
-        except BadName:
-            continue  # a derived file has another name
-        if span.collector == collector:
-            yield span
+        yield from (span for span in store.spans(part) if span.collector == collector)

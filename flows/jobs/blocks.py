@@ -19,6 +19,7 @@ import polars as pl
 
 from lake import layout, ledger
 from lake.clock import to_us
+from lake.covers import Ranges, meet
 from lake.derived.bars import bars
 from lake.derived.blocks import BLOCK, block_start, blocks, folded
 from lake.derived.carry import Ticks, carry
@@ -52,7 +53,8 @@ class Source:
     def __init__(self, store: Store, venue: str) -> None:
         self.store, self.venue = store, venue
         self._files = {
-            table: ledger.spans(store.parts(table, venues=[venue]), ledger.ends(store, table)) for table in NEEDED
+            table: ledger.spans(store, store.parts(table, venues=[venue]), ledger.ends(store, table))
+            for table in NEEDED
         }
         self.edges = sorted(_edge(part) for part in store.parts(CARRIES, venues=[venue]))
 
@@ -63,11 +65,12 @@ class Source:
         is_in = pl.col(table.time).is_between(moment(start), moment(end), closed="left")
         return self.store.scan_parts(table, parts).filter(is_in).select(NEEDED[table])
 
-    def named(self, table: Table, names: set[str]) -> pl.LazyFrame:
-        """market_key and the time of all rows in the files of those names."""
+    def of_segments(self, table: Table, segments: Ranges) -> pl.LazyFrame:
+        """market_key and the time of all rows of these segments, coalesced."""
         assert table.time is not None
-        parts = [part for part, _ in self._files[table] if part.name in names]
-        return self.store.scan_parts(table, parts).select("market_key", time=table.time)
+        parts = [part for part, _ in self._files[table] if meet(self.store.spans(part), segments)]
+        is_in = pl.any_horizontal(False, *(pl.col("seq").is_between(span.first, span.last) for span in segments))
+        return self.store.scan_parts(table, parts).filter(is_in).select("market_key", time=table.time)
 
     def blocks_from(self, instant: datetime) -> set[datetime]:
         """The blocks that end after `instant` and may have rows."""

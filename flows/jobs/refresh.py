@@ -16,6 +16,7 @@ from flows.jobs.blocks import NEEDED, Keys, Restatement, Source
 from flows.jobs.board import summed_board
 from lake import layout, ledger
 from lake.clock import from_us, to_us
+from lake.covers import Ranges, coalesced
 from lake.derived.blocks import BLOCK, plan
 from lake.derived.slices import WINDOWS
 from lake.layout import SeqRange
@@ -51,12 +52,12 @@ def refresh_bars(store: Store, *, until: datetime | None = None, anew: bool = Fa
     before = from_us(marks[UNTIL]) if UNTIL in marks else None
     if not new and before == until:
         return BarsReport(0, 0)
-    names = {span.name for span in new}
+    segments = coalesced(new)
     markets, written = 0, dict.fromkeys(BAR_INTERVALS, 0)
     earliest: list[datetime] = []
     for venue in _venues(store):
         work = Restatement(Source(store, venue), until)
-        touched = _touched(work.source, names)
+        touched = _touched(work.source, segments)
         for start, keys in _by_block(touched):
             work.add(start, keys)
         for start in work.source.blocks_from(before) if before is not None else ():
@@ -137,8 +138,8 @@ def refresh(store: Store, now: datetime, step: Step = plainly) -> RefreshReport:
 
     Done twice it changes nothing; killed at any moment, the next one makes up for it. Raises `LakeError`.
     """
-    bars = step("bars", lambda: refresh_bars(store, until=now))
-    board = step("board", lambda: refresh_board(store, now))
+    bars = step("bars", lambda: store.again(lambda: refresh_bars(store, until=now)))
+    board = step("board", lambda: store.again(lambda: refresh_board(store, now)))
     step("former-boards", lambda: trim_boards(store, now))
     return RefreshReport(bars, board)
 
@@ -220,9 +221,9 @@ def _venues(store: Store) -> list[str]:
     return sorted({part.partition["venue"] for table in NEEDED for part in store.parts(table)})
 
 
-def _touched(source: Source, names: set[str]) -> pl.DataFrame:
-    """Blocks and markets with a row in the segments `names`: bar_start, market_key (null = all of them), since."""
-    found = pl.concat([source.named(table, names) for table in NEEDED])
+def _touched(source: Source, segments: Ranges) -> pl.DataFrame:
+    """Blocks and markets with a row in these segments: bar_start, market_key (null = all of them), since."""
+    found = pl.concat([source.of_segments(table, segments) for table in NEEDED])
     return (
         found.group_by(pl.col("time").dt.truncate(BLOCK).alias("bar_start"), "market_key")
         .agg(since=pl.col("time").min())

@@ -322,3 +322,33 @@ def test_simulate_runs_until_told(tmp_path):
         process.stderr.read()
     assert " INFO " in first
     assert process.returncode == 0
+
+
+def test_maintain_merges_and_changes_no_answer(movers, tmp_path):
+    """What a pass would do is shown first; then files are fewer, every answer is the same, and a second pass or the
+    same recording again changes nothing."""
+    lake = replayed(tmp_path / "lake")
+    options = ("--lake", str(lake))
+    questions = [
+        ("query", f"SELECT * EXCLUDE (date) FROM {table} ORDER BY ALL", "--format", "csv", *options)
+        for table in ("quotes", "trades", "gaps", "markets", "bars", "segments")
+    ]
+    ask = [*questions, ("top", "--window", "1h", *options)]
+    movers("query", *options)  # and with it what the replay said
+    before = [movers(*each) for each in ask]
+    files = set(lake.glob("quotes/**/*.parquet"))
+    code, out, _ = movers("maintain", "--dry-run", *options)
+    assert code == 0 and "merged into hours" in out
+    assert set(lake.glob("quotes/**/*.parquet")) == files
+    code, out, err = movers("maintain", *options)
+    assert code == 0, err
+    assert "files merged into" in out
+    merged = set(lake.glob("quotes/**/*.parquet"))
+    assert {path.stem for path in merged} <= {"day", "month"} and len(merged) < len(files)
+    assert [movers(*each) for each in ask] == before
+    code, out, _ = movers("maintain", *options)
+    assert code == 0 and "0 files merged into 0" in out
+    code, _, _ = movers("replay", str(SESSION), *options)
+    assert code == 0
+    assert set(lake.glob("quotes/**/*.parquet")) == merged
+    assert [movers(*each) for each in ask] == before
