@@ -5,7 +5,7 @@ change; derived files are replaced whole. This file alone decides what is writte
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
 from lake import layout
-from lake.covers import FOOTER, Cover, Ranges, holds, uncovered
+from lake.covers import FOOTER, Cover, Ranges, holds, meet, uncovered
 from lake.errors import (
     BadName,
     LakeError,
@@ -617,6 +617,17 @@ class Store:
         except OSError:
             return False
         return head == tail[4:] == _MAGIC and int.from_bytes(tail[:4], "little") + _LEAST <= size
+
+
+def of_segments(store: Store, table: Table, parts: Iterable[Part], spans: Sequence[SeqRange]) -> pl.LazyFrame:
+    """The rows that these segments left in these files: of a segment's file all, of a merged one by their `seq`."""
+    found = [part for part in parts if meet(store.spans(part), spans)]
+    merged = [part for part in found if store.cover(part) is not None]
+    whole = store.scan_parts(table, [part for part in found if part not in merged])
+    if not merged:
+        return whole
+    is_in = pl.any_horizontal(pl.col("seq").is_between(span.first, span.last) for span in spans)
+    return pl.concat([whole, store.scan_parts(table, merged).filter(is_in)])
 
 
 def _marker(facts: Mapping[str, object]) -> str:

@@ -7,10 +7,9 @@ import polars as pl
 
 from flows.collector.versions import Versions
 from lake.clock import to_us
-from lake.covers import meet
 from lake.layout import SeqRange
 from lake.schema import GAPS, QUOTES, SEALED, SEGMENTS, TIME, TRADES, VENUE_STATS, Table
-from lake.store import Store
+from lake.store import Store, of_segments
 from lake.vocab import Gap, Venue
 
 _RECEIVED: Final = (QUOTES, TRADES, VENUE_STATS)
@@ -66,9 +65,7 @@ def last_word(store: Store, collector: str, venue: Venue) -> int | None:
 
 
 def _of(store: Store, table: Table, venue: Venue, spans: list[SeqRange]) -> pl.LazyFrame:
-    parts = [part for part in store.parts(table, venues=[venue.value]) if meet(store.spans(part), spans)]
-    is_in = pl.any_horizontal(pl.col("seq").is_between(span.first, span.last) for span in spans)
-    return store.scan_parts(table, parts).filter(is_in)
+    return of_segments(store, table, store.parts(table, venues=[venue.value]), spans)
 
 
 def _spans(store: Store, table: Table, collector: str) -> Iterator[SeqRange]:

@@ -19,14 +19,14 @@ import polars as pl
 
 from lake import layout, ledger
 from lake.clock import to_us
-from lake.covers import Ranges, meet
+from lake.covers import Ranges
 from lake.derived.bars import bars
 from lake.derived.blocks import BLOCK, block_start, blocks, folded
 from lake.derived.carry import Ticks, carry
 from lake.derived.movers import WideGap
 from lake.derived.prices import moment, reference
 from lake.schema import BARS, BLOCKS, CARRIES, GAPS, QUOTES, TRADES, VENUE_STATS, Table
-from lake.store import Store
+from lake.store import Store, of_segments
 
 DAY_FILE: Final = "bars"  # the one file of a partition of long bars
 SHORT: Final = ("1m", "5m")  # computed from rows, a file an hour; the others are folded
@@ -68,9 +68,8 @@ class Source:
     def of_segments(self, table: Table, segments: Ranges) -> pl.LazyFrame:
         """market_key and the time of all rows of these segments, coalesced."""
         assert table.time is not None
-        parts = [part for part, _ in self._files[table] if meet(self.store.spans(part), segments)]
-        is_in = pl.any_horizontal(False, *(pl.col("seq").is_between(span.first, span.last) for span in segments))
-        return self.store.scan_parts(table, parts).filter(is_in).select("market_key", time=table.time)
+        parts = [part for part, _ in self._files[table]]
+        return of_segments(self.store, table, parts, segments).select("market_key", time=table.time)
 
     def blocks_from(self, instant: datetime) -> set[datetime]:
         """The blocks that end after `instant` and may have rows."""

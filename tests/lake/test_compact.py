@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.collector.former import next_epoch
 from flows.jobs.maintenance import maintain
+from flows.jobs.refresh import refresh_bars
 from lake import compact
 from lake.compact import Ledger
 from lake.covers import coalesced
@@ -17,7 +19,7 @@ from lake.layout import Level
 from lake.ledger import sealed
 from lake.reading import dates, days
 from lake.rowhash import rows_hash
-from lake.schema import GAPS, QUOTES, RAW, SEALED, SEGMENTS, TRADES
+from lake.schema import BARS, GAPS, QUOTES, RAW, SEALED, SEGMENTS, TRADES
 from lake.store import Store
 from tests.lake.lakes import new_lake
 from tests.lake.merging import Sum, names, segment, sums
@@ -278,3 +280,21 @@ def test_a_plan_touches_nothing(tmp_path):
         for level in (Level.HOUR, Level.DAY, Level.MONTH):
             compact.plan(lake, Ledger(lake), table, level, at("2026-06-01 00:00"))
     assert {path: path.stat().st_mtime_ns for path in lake.root.rglob("*")} == before
+
+
+def test_bars_do_not_depend_on_when_segments_were_merged(tmp_path):
+    """Segments that were merged before the refresh knew them make the bars that they would have made, and once taken
+    they are not taken again."""
+    plain, merged = new_lake(tmp_path / "plain"), new_lake(tmp_path / "merged")
+    for lake in (plain, merged):
+        segment(lake, "10:00")
+    refresh_bars(merged)
+    for lake in (plain, merged):
+        for minute in range(1, 6):
+            segment(lake, f"10:{minute:02}")
+    pass_at(merged, "2026-03-02 11:10")
+    assert refresh_bars(merged).segments == 5 and refresh_bars(merged).segments == 0
+    refresh_bars(plain)
+    found = [lake.scan(BARS).sort("interval", "market_key", "bar_start").collect() for lake in (plain, merged)]
+    assert found[0].height > 0 and found[0].equals(found[1])
+    assert next_epoch(merged, "c") == next_epoch(plain, "c") == 1
