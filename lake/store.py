@@ -28,6 +28,7 @@ from lake.errors import (
 from lake.hot import Rows
 from lake.hot import read as read_hot
 from lake.layout import Part, SeqRange
+from lake.rowhash import rows_hash
 from lake.schema import SCHEMA_VERSION, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
 
@@ -245,7 +246,7 @@ class Store:
         first and last frame by our clock, microseconds. Returns the rows that were new. Doing it twice, or again after
         a crash in the middle, changes nothing. With `keep`, a file that is there already stands, whatever its rows.
         """
-        added, lines = 0, []
+        added, lines, hashes = 0, [], list[int]()
         for (table, venue), frame in tables.items():
             if frame.is_empty():
                 continue
@@ -258,9 +259,12 @@ class Store:
             lines.append(
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
             )
+            hashes.append(rows_hash(frame))
         head = (span.collector, span.epoch, span.first, span.last, frames)
         tail = (input_digest, *(ends or (None, None)))
-        rows: list[tuple[object, ...]] = [(*head, *line, *tail, None) for line in lines]
+        rows: list[tuple[object, ...]] = [
+            (*head, *line, *tail, found) for line, found in zip(lines, hashes, strict=True)
+        ]
         ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, *tail, None)])
         self.publish(layout.part(SEGMENTS, span.name, date=day), ledger)
         return added
