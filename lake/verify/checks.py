@@ -38,10 +38,10 @@ def damage(known: Known, file: File, reason: str) -> Finding:
 def listed(known: Known) -> Iterator[Finding]:
     """The files that the ledger names, and those that it does not name."""
     inventory, merged = known.inventory, _merged(known.inventory)
-    named = {line.part.path.as_posix() for line in known.ledger.lines}
+    named = {line.path for line in known.ledger.lines}
     spans, ends = {segment.span for segment in known.ledger.segments}, reached(known)
     for line in known.ledger.lines:
-        path = line.part.path.as_posix()
+        path = line.path
         file = inventory.files.get(path)
         if file is None:
             if not holds(merged[line.table, line.part.values[0]], (line.span,)) and not is_retired(known, line):
@@ -73,7 +73,7 @@ def _merged(inventory: Inventory) -> dict[tuple[Table, str], tuple[SeqRange, ...
 
 
 def _missing(known: Known, line: Line) -> Finding:
-    path = line.part.path.as_posix()
+    path = line.path
     found = f"{line.rows:,} rows, by the ledger, and there is no file"
     if is_on_record(known, line):
         return Finding(INFORMATION, What.LOST, path, found, "nothing: the loss is noted", line.part, line.span)

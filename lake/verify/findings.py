@@ -56,6 +56,7 @@ class Line:
     span: SeqRange
     table: Table
     part: Part  # the file that it names
+    path: str  # below the root
     rows: int
     size: int | None  # bytes
     rows_hash: int | None

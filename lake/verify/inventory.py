@@ -3,11 +3,12 @@
 This file alone of `lake.verify` knows how files are listed, opened and moved.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -50,6 +51,7 @@ NOTE: Final = ".lost"
 
 _MERGED: Final = re.compile(r"(?:hour-\d\d|day|month)(?:-\d+)?")
 _THREADS: Final = 8
+_BATCH: Final = 200  # files
 
 Tell = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -60,6 +62,8 @@ class File:
     """One file of a table."""
 
     part: Part
+    path: str  # below the root
+    span: SeqRange | None  # the range that its name spells; None if it spells none
     size: int  # bytes
     modified_us: int
     rows: int = 0
@@ -67,18 +71,6 @@ class File:
     last_seq: int | None = None
     cover: Cover | None = None  # None = not merged
     damage: str | None = None  # why it cannot be read
-
-    @property
-    def path(self) -> str:
-        """Below the root."""
-        return self.part.path.as_posix()
-
-    @property
-    def span(self) -> SeqRange | None:
-        """The range that its name spells; None if it spells none."""
-        with suppress(BadName):
-            return SeqRange.parse(self.part.name)
-        return None
 
     @property
     def is_merged(self) -> bool:
@@ -134,12 +126,13 @@ def take(store: Store, wal: Path, tell: Tell) -> Inventory:
                 parts.append((layout.parse(PurePosixPath(loose.path)), loose))
             except BadName:
                 (found.temps if name.startswith(".") else found.strangers).append(loose)
+    batches = [parts[start : start + _BATCH] for start in range(0, len(parts), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        for done, file in enumerate(pool.map(lambda pair: _look(store, *pair), parts), 1):
-            if file is not None:
-                found.files[file.path] = file
-            if done % 500 == 0 or done == len(parts):
-                tell("reading footers", done, len(parts))
+        done = 0
+        for batch in pool.map(lambda pairs: [_look(store, *pair) for pair in pairs], batches):
+            found.files |= {file.path: file for file in batch if file is not None}
+            done += len(batch)
+            tell("reading footers", done, len(parts))
     for loose in _walk(store, TRASH):
         found.trash.setdefault("/".join(loose.path.split("/")[2:]), []).append(loose.path)
     found.quarantine = {loose.path.partition("/")[2].removesuffix(NOTE) for loose in _walk(store, QUARANTINE)}
@@ -200,25 +193,36 @@ def address(store: Store, path: str) -> str:
 
 def _walk(store: Store, folder: str) -> list[Loose]:
     """Every file below a folder, in path order; none if it is not there."""
-    found = []
-    for place in sorted((store.root / folder).rglob("*")):
-        with suppress(FileNotFoundError):
-            status = place.stat()
-            if place.is_file():
-                path = place.relative_to(store.root).as_posix()
+    found, folders = [], [folder]
+    while folders:
+        above = folders.pop()
+        try:
+            entries = sorted(os.scandir(store.root / above), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for entry in entries:
+            path = f"{above}/{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(path)
+                continue
+            with suppress(FileNotFoundError):
+                status = entry.stat()
                 found.append(Loose(path, status.st_size, status.st_mtime_ns // 1_000))
-    return found
+    return sorted(found)
 
 
 def _look(store: Store, part: Part, loose: Loose) -> File | None:
     """The file with what its footer says; None if it went away meanwhile."""
-    file = File(part, loose.size, loose.modified_us)
+    span = None
+    with suppress(BadName):
+        span = SeqRange.parse(part.name)
+    file = File(part, part.path.as_posix(), span, loose.size, loose.modified_us)
     try:
         return _with_footer(file, _footer(store, loose))
     except FileNotFoundError:
         return None
     except (pa.ArrowException, LakeError, OSError, ValueError) as exc:
-        return File(part, loose.size, loose.modified_us, damage=" ".join(str(exc).split())[:200])
+        return replace(file, damage=" ".join(str(exc).split())[:200])
 
 
 def _footer(store: Store, loose: Loose) -> pq.FileMetaData:
@@ -242,10 +246,8 @@ def _with_footer(file: File, footer: pq.FileMetaData) -> File:
     names = ("seq", "seq") if file.part.table is not SEGMENTS else ("first_seq", "last_seq")
     lows, highs = (_bounds(footer, groups, name) for name in names)
     cover = Cover.load((footer.metadata or {}).get(FOOTER, b"")) if file.is_merged else None
-    return File(
-        file.part, file.size, file.modified_us, footer.num_rows,
-        min((low for low, _ in lows), default=None), max((high for _, high in highs), default=None), cover,
-    )  # fmt: skip
+    first, last = min((low for low, _ in lows), default=None), max((high for _, high in highs), default=None)
+    return replace(file, rows=footer.num_rows, first_seq=first, last_seq=last, cover=cover)
 
 
 def _end(group: pq.RowGroupMetaData) -> int:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -61,7 +62,8 @@ def ledger_of(rows: pl.DataFrame) -> Ledger:
             table = TABLES[row["table"]]
             part = layout.part(table, span.name, venue=row["venue"], date=row["partition_date"])
             told = (row["rows"], row["bytes"], row["rows_hash"])
-            lines[part.path.as_posix()] = Line(span, table, part, *told, None, None)
+            path = part.path.as_posix()
+            lines[path] = Line(span, table, part, path, *told, None, None)
     segments = [Segment(span, *times[span]) for span in sorted(times)]
     return Ledger(segments, [_timed(line, times[line.span]) for line in lines.values()])
 
@@ -79,7 +81,7 @@ def _ends(row: Mapping[str, int | None]) -> tuple[int | None, int | None]:
 
 
 def _timed(line: Line, ends: tuple[int | None, int | None]) -> Line:
-    return Line(line.span, line.table, line.part, line.rows, line.size, line.rows_hash, *ends)
+    return replace(line, first_us=ends[0], last_us=ends[1])
 
 
 def _least(one: int | None, other: int | None) -> int | None:
@@ -99,7 +101,7 @@ def is_retired(known: Known, line: Line) -> bool:
 
 def is_on_record(known: Known, line: Line) -> bool:
     """Whether the loss of a file is noted: in the quarantine, and in `gaps` if prices rest on its table."""
-    is_noted = line.part.path.as_posix() in known.inventory.quarantine
+    is_noted = line.path in known.inventory.quarantine
     return is_noted and (line.table not in PRICED or is_gap(known, line.part.values[0], *span_us(line)))
 
 

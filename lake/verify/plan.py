@@ -119,7 +119,7 @@ def _lost(survey: Survey, whole: dict[str, File], trashed: list[tuple[str, File]
     lost, steps, taken = list[Line](), list[Step](), set[str]()
     for line in survey.known.ledger.lines:
         where = (line.table, line.part.values[0])
-        if line.part.path.as_posix() in whole or holds(merged.get(where, ()), (line.span,)):
+        if line.path in whole or holds(merged.get(where, ()), (line.span,)):
             continue
         if is_retired(survey.known, line) or is_on_record(survey.known, line):
             continue
@@ -167,7 +167,7 @@ def _unlisted(survey: Survey, bad: dict[str, Finding]) -> list[Step]:
 def _noted(survey: Survey, bad: dict[str, Finding], lost: list[Line]) -> list[Step]:
     """A note for each file that is lost without a trace."""
     known = survey.known.inventory.quarantine
-    paths = {line.part.path.as_posix(): line for line in lost}
+    paths = {line.path: line for line in lost}
     return [
         Step(Verb.NOTE, path, f"{QUARANTINE}/{path}{NOTE}", f"{path}: {line.rows:,} rows of the ledger are lost")
         for path, line in paths.items()

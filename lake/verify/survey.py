@@ -178,7 +178,7 @@ def _sums(reader: _Reader) -> list[Finding]:
 
 def _hash(reader: _Reader, known: Known, rng: Random | None) -> None:
     """Read files to the last byte and compare their rows with what was said of them when they were written."""
-    told = {line.part.path.as_posix(): line.rows_hash for line in known.ledger.lines}
+    told = {line.path: line.rows_hash for line in known.ledger.lines}
     bad = {file.path for file, _ in reader.faults}
     whole = [file for file in reader.inventory.files.values() if file.damage is None and file.path not in bad]
     files = whole if rng is None else rng.sample(whole, min(SAMPLE, len(whole)))
