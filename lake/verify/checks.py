@@ -168,11 +168,22 @@ def merged(known: Known) -> Iterator[Finding]:
     for file in known.inventory.files.values():
         if file.part.table in SEALED and file.damage is None and (file.cover is not None or file.span is not None):
             by_place[place(file)].append(file)
+    sealed = coalesced(segment.span for segment in known.ledger.segments)
     for where, files in by_place.items():
         for file in files:
-            if file.cover is not None and where[0] is not SEGMENTS:
+            if file.cover is None or where[0] is SEGMENTS:
+                continue
+            if not holds(sealed, file.cover.ranges):
+                yield _unknown(file)
+            else:
                 yield from _told(file, [line for line in lines[where] if holds(file.cover.ranges, (line.span,))])
         yield from _overlaps(files)
+
+
+def _unknown(file: File) -> Finding:
+    found = "covers segments that are not in the ledger, so nothing says what it must hold"
+    step = "lines of the ledger were lost: run with --repair, which looks for them in _trash"
+    return Finding(ERROR, What.UNLISTED, file.path, found, step, file.part)
 
 
 def _told(file: File, lines: list[Line]) -> Iterator[Finding]:

@@ -75,8 +75,8 @@ def plan(store: Store, survey: Survey, now: datetime, processes: Apart) -> list[
     whole = {path: file for path, file in survey.known.inventory.files.items() if path not in bad and not file.damage}
     trashed = _trashed(store, survey)
     back = _ledger_back(survey, whole, trashed, bad)
-    if back:  # what else is missing will be known when these are read
-        return [*steps, *back]
+    if back:  # what else is wrong will be known when these are read
+        return [step for step in steps if step.path.startswith(layout.folder(SEGMENTS))] + back
     lost, restored = _lost(survey, whole, trashed)
     listed = _unlisted(survey, bad)
     steps += restored + listed + _noted(survey, bad, lost) + _gaps(survey, lost, listed)

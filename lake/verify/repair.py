@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from datetime import date, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -23,6 +24,9 @@ from lake.vocab import Gap
 COLLECTOR: Final = "repair"
 """Under this name a repair seals what it writes."""
 
+_ROLES: Final = ("repair", "maintenance")
+"""One repair at a time, and nobody merges files meanwhile."""
+
 _ROUNDS: Final = 5
 """What comes back in one round may show what is missing in the next."""
 
@@ -32,9 +36,11 @@ def repair(
 ) -> Survey:
     """Do what can be done, and return how the lake is then. Raises `LakeError`, `OSError`.
 
-    `look` surveys the lake, `say` is told each step that was done. One repair at a time.
+    `look` surveys the lake, `say` is told each step that was done.
     """
-    with only_one(store.root, "repair"):
+    with ExitStack() as locks:
+        for role in _ROLES:
+            locks.enter_context(only_one(store.local, role))
         found = look()
         for _ in range(_ROUNDS):
             steps = plan(store, found, now, processes)

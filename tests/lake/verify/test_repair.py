@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lake.errors import LakeError
+from lake.lock import only_one
 from lake.query import Lake
 from lake.schema import BARS, FEED_HEALTH, GAPS, QUOTES, SEGMENTS, TRADES
 from lake.store import Store
@@ -156,13 +158,17 @@ def test_some_inputs_of_a_merged_file_are_gone(lake, processes):
 
 
 def test_merged_lines_of_the_ledger_come_back(lake, processes):
-    """A damaged file of the ledger that was merged: its inputs are in the trash."""
+    """A damaged file of the ledger that was merged: its inputs are in the trash. No other file is blamed for it."""
     before = lake.scan(SEGMENTS).sort("first_seq", "table").collect()
     place = merge(lake, SEGMENTS, range(COUNT))
+    quotes = merge(lake, QUOTES, range(COUNT))
     for number in range(COUNT):
         trash(lake, path(lake, SEGMENTS, number))
+        trash(lake, path(lake, QUOTES, number))
     os.truncate(place, 500)
-    mend(lake, processes)
+    done = mend(lake, processes)
+    assert [step.verb for step in done] == [Verb.QUARANTINE, *[Verb.RESTORE] * COUNT]
+    assert quotes.exists()
     assert lake.scan(SEGMENTS).sort("first_seq", "table").collect().equals(before)
     assert gaps(lake) == []
 
@@ -249,6 +255,12 @@ def test_a_damaged_derived_file_is_put_aside(lake, processes):
     os.truncate(place, 30)
     assert [step.verb for step in mend(lake, processes)] == [Verb.QUARANTINE]
     assert gaps(lake) == []
+
+
+def test_nobody_merges_meanwhile(lake, processes):
+    """While maintenance is at work on the lake a repair is refused, before it looks."""
+    with only_one(lake.local, "maintenance"), pytest.raises(LakeError, match="maintenance already"):
+        repair(lake, lambda: look(lake, processes), NOW, processes, print)
 
 
 def test_a_plan_changes_nothing(lake, processes):
