@@ -229,6 +229,31 @@ def top(
     out.print(show.board(shown.head(limit), window, score, at, notes))
 
 
+@app.command(rich_help_panel=ASK)
+def verify(
+    full: Annotated[bool, typer.Option("--full", help="Read every file to its last byte, compare every key.")] = False,
+    seed: Annotated[int, typer.Option(help="Chooses which files are read if not all are.")] = 0,
+    repair: Annotated[bool, typer.Option("--repair", help="Do what can be done about it; see docs/verify.md.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --repair: only say what it would do.")] = False,
+    lake: LakeOption = None,
+    mode: ModeOption = None,
+) -> None:
+    """Check the lake: every file, the ledger, what is missing and not on record. Changes nothing without --repair.
+
+    Exit code 0: sound. 1: errors were found. 2: it could not be looked at.
+
+        movers verify
+        movers verify --full --lake data/live
+        movers verify --repair --dry-run
+    """
+    from flows.verify import run
+
+    if dry_run and not repair:
+        raise SettingError("--dry-run: says what --repair would do; give both")
+    store, config = _lake(mode, lake), _settings()
+    raise typer.Exit(run(store, config, out, err, full=full, seed=seed, repair=repair, dry_run=dry_run))
+
+
 @app.command(rich_help_panel=RECORDED)
 def replay(
     path: Annotated[Path | None, typer.Argument(help="A recording, or a folder of recordings.")] = None,

@@ -27,9 +27,13 @@ if TYPE_CHECKING:
     from flows.jobs.maintenance import Report
     from lake.compact import Merge
     from lake.layout import Part
+    from lake.verify.findings import Report as VerifyReport
+    from lake.verify.plan import Step
 
 UP, DOWN = "dark_cyan", "dark_orange"  # told apart by colour-blind eyes too
 MOST_ROWS = 200
+MOST_ALIKE = 10
+"""Findings of one kind that are shown each; of the others the number."""
 
 
 def progress(console: Console) -> Progress:
@@ -205,6 +209,41 @@ def frame(rows: pl.DataFrame, width: int) -> Table:
     cut = f", the first {MOST_ROWS} shown; --out writes all" if rows.height > MOST_ROWS else ""
     table.caption = Text(f"{rows.height:,} row{'' if rows.height == 1 else 's'}{cut}")
     return table
+
+
+def findings(report: VerifyReport) -> Table | Text:
+    """What is wrong with a lake, kind by kind, the worst first, and how much was looked at."""
+    whole = f"{report.hashed:,} read to the last byte" + ("" if report.is_full else "; --full reads all")
+    without = f", {report.unhashed:,} without a hash to compare with" if report.unhashed else ""
+    looked = Text(f"{report.files:,} files, {report.lines:,} lines of the ledger; {whole}{without}")
+    if not report.findings:
+        return Text("Nothing found.\n").append(looked)
+    table = _table("What was found", "kind")
+    for name in ("where and what", "next step"):
+        table.add_column(name, overflow="fold")
+    kinds: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for each in report.findings:
+        alike = kinds.setdefault((each.severity.value, each.what.value), [])
+        alike.append((f"{each.where}: {each.found}", each.step))
+    for (severity, what), alike in kinds.items():
+        head = Text(f"{what}\n{severity}, {len(alike):,}", style=_SEVERE.get(severity, ""))
+        for place, (said, advice) in enumerate(alike[:MOST_ALIKE]):
+            table.add_row(Text("") if place else head, Text(safe_text(said, 500)), Text(safe_text(advice)))
+        if len(alike) > MOST_ALIKE:
+            table.add_row("", Text(f"and {len(alike) - MOST_ALIKE:,} more of this kind"), "")
+        table.add_section()
+    table.caption = looked
+    return table
+
+
+_SEVERE = {"error": "red", "warning": "yellow"}
+
+
+def step(done: Step) -> Text:
+    """One thing that a repair does."""
+    where = f"{done.path} -> {done.to}" if done.to and done.to != done.path else done.path
+    why = f" ({done.why})" if done.why else ""
+    return Text(safe_text(f"{done.verb.value}: {where}{why}", 500))
 
 
 def harmless(text: str) -> str:

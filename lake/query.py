@@ -27,6 +27,7 @@ from lake.arguments import (
     require_span,
     require_time,
 )
+from lake.derived import coverage
 from lake.derived.prices import TRADE_AGE, distinct_gaps, distinct_trades, moment, reference
 from lake.errors import QueryError
 from lake.layout import Merged, Part
@@ -45,6 +46,7 @@ from lake.schema import (
     MOVERS,
     QUOTES,
     SEGMENTS,
+    TIME,
     TRADES,
     VENUE_STATS,
     Table,
@@ -456,6 +458,35 @@ class Lake:
         return rows.select(*MAINTENANCE.columns).sort("table", "venue").collect()
 
     @_answered
+    def coverage(
+        self,
+        window: str | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        markets: Collection[int | str] | None = None,
+        as_of: Instant | None = None,
+    ) -> pl.DataFrame:
+        """The share of [start, end) in which each market was watched, the least watched first, then by market_key.
+
+        Over `window` (1h, if nothing is given) before `as_of`, or from `start` to `end`, which is `as_of` if it is not
+        given or later. Of `markets`, else of all with a quote or a trade. market_key, venue, title, market_id,
+        category, close_time, status, start_time, end_time, coverage (0 to 1), unseen_seconds; reasons: a JSON object,
+        `vocab.Gap` or "not_followed_yet" (before the market's first quote) to seconds, the longest first, null where
+        nothing was missed. Overlapping reasons each count whole. A gap that nobody has noticed yet is not in it.
+        """
+        first, last = self._span(window, start, end, as_of)
+        known = self._followed(markets)
+        spans = pl.LazyFrame({"start_time": [first], "end_time": [last]}, schema=dict.fromkeys(_WINDOW, TIME))
+        lost = reading.unseen(self.store, known, first, last).lazy()
+        found = coverage.coverage(lost, known.lazy(), spans).join(known.lazy(), on="market_key", how="left")
+        item = pl.concat_str(pl.lit('"'), "reason", pl.lit('": '), "seconds").str.join(", ").alias("items")
+        each = coverage.reasons(lost, spans).group_by("market_key", maintain_order=True).agg(item)
+        said = each.select("market_key", reasons=pl.concat_str(pl.lit("{"), "items", pl.lit("}")))
+        told = reading.told(self.store, found.join(said, on="market_key", how="left"), last)
+        facts = ("market_key", "venue", *reading.FACTS, *_WINDOW, "coverage", "unseen_seconds", "reasons")
+        return told.select(facts).sort("coverage", "market_key").collect()
+
+    @_answered
     def dead_letters(self, limit: int | None = 100, venue: str | None = None) -> pl.DataFrame:
         """Messages that could not be read, the newest first: venue, connection, received_time, reason, bytes, frame."""
         rows = self.store.scan(DEAD_LETTERS).filter(*_where(venue=venue))
@@ -509,6 +540,29 @@ class Lake:
     def _now(self, as_of: Instant | None) -> datetime:
         return require_time("as_of", as_of) or self.latest_time()
 
+    def _span(
+        self, window: str | None, start: Instant | None, end: Instant | None, as_of: Instant | None
+    ) -> tuple[datetime, datetime]:
+        """The time that a question is of. Raises `QueryError` where it is none."""
+        first, last = require_range(start, end)
+        now = self._now(as_of)
+        until = now if last is None else min(last, now)
+        if first is None:
+            return until - require_span("window", window or "1h"), until
+        if window is not None:
+            raise QueryError(f"window {window!r}: ends at as_of; give start and end without it")
+        if first >= until:
+            raise QueryError(f"start {first.isoformat()}: is not before {until.isoformat()}; give an earlier one")
+        return first, until
+
+    def _followed(self, markets: Collection[int | str] | None) -> pl.DataFrame:
+        """market_key and venue of these markets, else of all with a quote or a trade."""
+        if markets is None:
+            return reading.seen(self.store).collect()
+        rows = [self.market(market).select("market_key", "venue") for market in markets]
+        empty = MARKETS.empty().select("market_key", "venue").collect()
+        return pl.concat([empty, *rows]).unique("market_key")
+
     def _board(self, window: str, as_of: Instant | None) -> pl.LazyFrame:
         """The published board that answers, or a computed one, with what was known of each market by then."""
         width, now = require_span("window", window), self._now(as_of)
@@ -553,6 +607,7 @@ class Lake:
         return found
 
 
+_WINDOW: Final = ("start_time", "end_time")
 _QUOTE_FACTS: Final = ("event_time", "received_time", "bid", "ask", "bid_size", "ask_size", "source")
 
 

@@ -5,7 +5,7 @@ differ by `SKEW`, and a row may come in `LATE`: the days that are read allow for
 """
 
 from collections.abc import Collection, Mapping
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from operator import itemgetter
 from typing import Final
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from lake import ledger
 from lake.clock import EPOCH, from_us, to_us
+from lake.derived import coverage
 from lake.derived.blocks import block_start
 from lake.derived.carry import since
 from lake.derived.movers import HISTORY_AGE, board
@@ -37,6 +38,8 @@ BARS_JOB: Final = "blocks"
 BOARD: Final = "board-"
 LISTS: Final = "lists-"
 """How files of `movers` are called: a whole board with its instant, and the lists of an hour's former boards."""
+
+_NEVER: Final = moment(datetime.max.replace(tzinfo=UTC))
 
 FACTS: Final = ("title", "market_id", "category", "close_time", "status")
 """What answers say of each market; all but the title are null for a market without a row in `markets`."""
@@ -184,6 +187,48 @@ def open_gaps(store: Store, as_of: datetime, within: timedelta) -> pl.LazyFrame:
     last = pl.when(pl.col("market_key").is_null()).then("venue_quote").otherwise("market_quote")
     is_over = pl.col("end_time").is_null() & (last > pl.col("start_time")).fill_null(False)
     return told.filter(~is_over)
+
+
+def unseen(store: Store, markets: pl.DataFrame, start: datetime, end: datetime) -> pl.DataFrame:
+    """What was not seen of `markets` (market_key, venue) in [start, end): the answer of `derived.coverage.unseen`.
+
+    Rows of quotes are read of that time only, and blocks of the time before.
+    """
+    wanted = markets.lazy().select("market_key", "venue")
+    gaps = distinct_gaps(ledger.remembered(store, GAPS))
+    is_over = (pl.col("end_time") <= moment(start)).fill_null(False)
+    met = gaps.filter(pl.col("start_time") < moment(end), ~is_over).collect()
+    within = pl.col("event_time").is_between(moment(start), moment(end), closed="left")
+    rows = days(store, QUOTES, markets["venue"].unique().to_list(), start, end).filter(within)
+    quotes = rows.select("market_key", "event_time", "seq").join(wanted, on="market_key", how="semi")
+    oldest = met.filter(pl.col("end_time").is_null())["start_time"].min()
+    if isinstance(oldest, datetime) and oldest < start:
+        former = last_quotes(store, oldest, start - timedelta(microseconds=1)).lazy()
+        ends = former.select("market_key", event_time="market_quote", seq=pl.lit(0, dtype=pl.Int64()))
+        quotes = pl.concat([quotes, ends])
+    known = quotes.collect().lazy()
+    return coverage.unseen(met.lazy(), wanted, known, _followed(store, wanted, known, start)).collect()
+
+
+def _followed(store: Store, markets: pl.LazyFrame, quotes: pl.LazyFrame, start: datetime) -> pl.LazyFrame:
+    """When the feed of each market began, market_key and event_time, if not before `start`: at its first quote.
+
+    `quotes` are those from `start` on; a market without any was never followed, as far as they reach.
+    """
+    blocks = store.scan(BLOCKS, dates=[day for day in dates(store, BLOCKS) if day <= start.date()])
+    summed = blocks.filter(pl.col("bar_start") < moment(block_start(start)), pl.col("last_quote_time").is_not_null())
+    parts, marks = store.parts(QUOTES), store.watermark(BARS_JOB)
+    late = [part for part in parts if not _is_taken(store, part, marks)]
+    ends = ledger.ends(store, QUOTES)
+    near = {
+        *ledger.overlapping(store, parts, ends, block_start(start), start),
+        *ledger.overlapping(store, late, ends, None, start),
+    }
+    rows = store.scan_parts(QUOTES, list(near)).filter(pl.col("event_time") < moment(start))
+    before = pl.concat([summed.select("market_key"), rows.select("market_key")]).unique()
+    first = quotes.group_by("market_key").agg(pl.col("event_time").filter(pl.col("event_time") >= moment(start)).min())
+    new = markets.select("market_key").join(before, on="market_key", how="anti")
+    return new.join(first, on="market_key", how="left").with_columns(pl.col("event_time").fill_null(_NEVER))
 
 
 def last_quotes(store: Store, start: datetime, as_of: datetime) -> pl.DataFrame:

@@ -513,6 +513,63 @@ def test_gaps_that_touch_a_stretch(catalogue):
     assert catalogue.gaps(market=KEYS[A])["start_time"].to_list() == [instant("09:45"), instant("09:00")]
 
 
+def test_coverage_of_a_window(catalogue):
+    """The least watched first, by the gaps of a market and its venue, with how long each reason took."""
+    publish(catalogue.store, {
+        (QUOTES, "kalshi"): [
+            quote(at=at, market=KEYS[name]) for name, at in ((A, "08:00"), (A, "09:50"), (B, "09:15"), (A, "10:00"))
+        ],
+        (GAPS, "kalshi"): [
+            gap("09:40", market=KEYS[A], reason="feed_ended"),
+            gap("09:45", "09:46", market=None),
+            gap("09:58", market=None, reason="collector_down"),
+        ],
+        (QUOTES, "polymarket"): [quote(at="08:30", market=STRANGER)],
+    })  # fmt: skip
+    found = catalogue.coverage()
+    assert found.columns == [
+        "market_key", "venue", *FACTS, "start_time", "end_time", "coverage", "unseen_seconds", "reasons",
+    ]  # fmt: skip
+    assert found.select("market_key", "coverage", "unseen_seconds", "reasons").rows() == [
+        (KEYS[B], 0.7, 1080.0, '{"not_followed_yet": 900.0, "collector_down": 120.0, "disconnected": 60.0}'),
+        (KEYS[A], 0.8, 720.0, '{"feed_ended": 600.0, "collector_down": 120.0, "disconnected": 60.0}'),
+        (STRANGER, 1.0, 0.0, None),
+    ]
+    assert found["end_time"].unique().to_list() == [instant("10:00")]
+    one = catalogue.coverage(start=instant("09:30"), end=instant("09:45"), markets=[A])
+    assert one.select("title", "coverage").rows() == [("Rain in 50% of Paris?", pytest.approx(2 / 3))]
+    assert catalogue.coverage("5m", markets=[C])["reasons"].to_list() == ['{"not_followed_yet": 300.0}']
+    assert catalogue.coverage(markets=[]).is_empty()
+
+
+def test_coverage_of_a_gap_that_began_long_before(catalogue):
+    """One without an end is over at the first quote after it, whether that comes in the window or came before it."""
+    publish(catalogue.store, {
+        (QUOTES, "kalshi"): [
+            quote(at=at, market=KEYS[name])
+            for name, at in ((A, "2026-03-01 10:00"), (B, "2026-03-01 10:00"), (A, "06:00"), (B, "09:45"), (A, "10:00"))
+        ],
+        (GAPS, "kalshi"): [gap("2026-03-01 11:00", market=None)],
+    })  # fmt: skip
+    found = catalogue.coverage(markets=[A, B]).sort("coverage")
+    assert found.select("market_key", "coverage").rows() == [(KEYS[B], 0.25), (KEYS[A], 1.0)]
+    assert catalogue.coverage(markets=[B], as_of=instant("09:30"))["coverage"].to_list() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"window": "1h", "start": "2026-03-02T09:00:00Z"}, "without it"),
+        ({"start": "2026-03-02T11:00:00Z"}, "is not before"),
+        ({"markets": ["kalshi:NOBODY"]}, "is not in the lake"),
+    ],
+)
+def test_coverage_that_cannot_be_told(catalogue, asked, word):
+    """A window and a start, a start after all there is, and a market that is not there, in a line each."""
+    with pytest.raises(QueryError, match=word):
+        catalogue.coverage(**asked)
+
+
 def test_dead_letters_keep_their_bytes(lake):
     """Newest first, with the frame as it came and its size."""
     letters = [
