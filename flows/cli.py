@@ -320,6 +320,34 @@ def _replay_day(lake: str | None, day: date, into: str | None, *, derive: bool) 
 
 
 @app.command(rich_help_panel=RECORDED)
+def reparse(
+    day: Annotated[str, typer.Option("--date", help="The day, YYYY-MM-DD; it has to be over.")],
+    lake: LakeOption = None,
+    mode: ModeOption = None,
+) -> None:
+    """Rebuild a day's quotes and trades in place from the raw frames that the lake keeps, as after a mended parser.
+
+    Rows of segments whose frames are gone (RAW_RETENTION_HOURS) stay as they are. Stop `movers jobs` first; the bars of
+    that day are computed again.
+
+        movers reparse --date 2026-11-26
+    """
+    from datetime import UTC
+    from functools import partial
+
+    from flows import show
+    from flows.collector.making import live_pipeline
+    from flows.jobs import reparse as job
+
+    config, wanted = _settings(mode=mode), _day(day)
+    store = _lake(mode, lake)
+    make = partial(live_pipeline, poll_every=config.collector_interval_seconds)
+    with show.steps(err, f"telling {wanted} again") as progress:
+        report = job.reparse(store, wanted, make, datetime.now(UTC), progress)
+    say(str(report))
+
+
+@app.command(rich_help_panel=RECORDED)
 def demo() -> None:
     """Replay a recording and show its top movers: REPLAY_PATH, MOVERS_RECORDINGS, or the project's own frames."""
     from flows.demo import recording

@@ -5,7 +5,7 @@ What is computed again is what new rows touch (`flows.jobs.blocks`), so the cost
 the result is that of computing everything anew.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol, TypeVar
@@ -71,6 +71,20 @@ def refresh_bars(store: Store, *, until: datetime | None = None, anew: bool = Fa
         marks[_life(span)] = max(span.last, marks.get(_life(span), -1))
     store.set_watermark(JOB, {**marks, UNTIL: to_us(until)} if until else marks)
     return BarsReport(len(new), markets, written, min(earliest, default=None))
+
+
+def restate(store: Store, touched: Mapping[str, Collection[datetime]]) -> None:
+    """Compute these blocks of each venue again, and the bars that are made of them, as after their rows were changed.
+
+    A lake without blocks is left to its first refresh. Boards of former instants stay as they were published.
+    """
+    marks = store.watermark(JOB)
+    until = from_us(marks[UNTIL]) if UNTIL in marks else None
+    for venue, starts in touched.items() if marks else ():
+        work = Restatement(Source(store, venue), until)
+        for start in starts:
+            work.add(start, None)
+        work.run()
 
 
 @dataclass(frozen=True, slots=True)

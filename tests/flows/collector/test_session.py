@@ -11,6 +11,7 @@ from flows.collector import session
 from flows.collector.connection import Link
 from flows.collector.http import Http
 from flows.collector.intake import Intake
+from flows.collector.journal import Dropped
 from flows.collector.kalshi_session import CHANNELS, KalshiSession, TradeApi
 from flows.collector.polymarket_session import MarketChannel
 from flows.collector.session import Common
@@ -90,14 +91,9 @@ class Pipe:
     """What a session asks of a pipeline."""
 
     def __init__(self) -> None:
-        self.subscribed: dict[str, int] = {}
-        self.dropped: list[int] = []
         self.markets: dict[int, dict[str, Any]] = {}
         self.stats: dict[int, Any] = {}
         self.described: set[int] = set()
-
-    def drop(self, markets: list[int], received: int) -> None:
-        self.dropped += markets
 
 
 def polled(rule: Rule, pipe: Pipe) -> KalshiSession:
@@ -133,7 +129,9 @@ async def test_market_that_is_gone_when_it_is_dropped(monkeypatch):
         venue.market_changed(market, {"status": MarketStatus.RESOLVED})
     del venue.followed[1]
     keeping = asyncio.create_task(venue._keep_house())
-    while not pipe.dropped and not keeping.done():
-        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while not len(venue._link.intake) and not keeping.done():
+            await asyncio.sleep(0)
     keeping.cancel()
-    assert pipe.dropped == [2] and venue.followed == {} and venue._leaving == {}
+    told = venue._link.intake.take()
+    assert isinstance(told, Dropped) and told.markets == [2] and venue.followed == {} and venue._leaving == {}

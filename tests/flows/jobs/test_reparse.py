@@ -1,0 +1,129 @@
+"""A day's quotes and trades anew from its raw frames: the same if the parser is the same, mended where it is not."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from flows.collector.sealing import frames_of, write
+from flows.jobs import reparse as job
+from flows.jobs.maintenance import maintain
+from flows.jobs.refresh import refresh_bars
+from flows.venues.polymarket import Polymarket
+from lake.errors import LakeError
+from lake.lock import only_one
+from lake.schema import BARS, QUOTES, RAW, SEGMENTS, TRADES
+from lake.store import Store
+from lake.vocab import Mode
+from tests.flows.collector.test_recover import Lived, make
+
+
+def day_of(store: Store) -> date:
+    (day,) = {date.fromisoformat(part.partition["date"]) for part in store.parts(SEGMENTS)}
+    return day
+
+
+def after(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1, hours=1)
+
+
+def content(store: Store) -> dict[str, pl.DataFrame]:
+    found = {table.name: store.scan(table).sort(*table.key) for table in (QUOTES, TRADES, BARS)}
+    return {name: rows.collect() for name, rows in found.items()}
+
+
+@pytest.fixture
+def lived(tmp_path) -> Callable[[], Store]:
+    """A lake of the session, with bars, as the parsers of the moment make it."""
+
+    def live(name: str = "lake") -> Store:
+        store = Store.create(tmp_path / name, Mode.SIMULATED)
+        life = Lived(tmp_path / f"{name}-wal").run(2_000).end()
+        for segment in life.segments:
+            write(store, segment, frames_of(segment, "main", "boot"), "main")
+        refresh_bars(store)
+        return store
+
+    return live
+
+
+def broken(monkeypatch) -> None:
+    """A parser with a fault: it takes trades of odd sizes for dead letters."""
+    read = Polymarket._last_trade
+
+    def fail(self, wire, frame):
+        from lake.errors import BadFrame
+
+        if float(wire.size) > 20:
+            raise BadFrame("a fault that will be mended")
+        return read(self, wire, frame)
+
+    monkeypatch.setattr(Polymarket, "_last_trade", fail)
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_same_parser_changes_nothing(lived, merged):
+    """Told again by the same parsers a day is what it was, merged or not; no file is written."""
+    store = lived()
+    now = after(day_of(store))
+    if merged:
+        maintain(store, now, {})
+    before, files = content(store), [part.path for table in (QUOTES, TRADES, SEGMENTS) for part in store.parts(table)]
+    report = job.reparse(store, day_of(store), make, now)
+    assert report.segments > 3 and not report.changed
+    assert all(frame.equals(before[name]) for name, frame in content(store).items())
+    assert files == [part.path for table in (QUOTES, TRADES, SEGMENTS) for part in store.parts(table)]
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_mended_parser(lived, monkeypatch, merged):
+    """After a fault is mended the day's rows and bars are those that a sound parser would have made at once."""
+    with monkeypatch.context() as patch:
+        broken(patch)
+        store = lived()
+    now = after(day_of(store))
+    if merged:
+        maintain(store, now, {})
+    wanted = content(lived("sound"))
+    assert store.scan(TRADES).collect().height < wanted["trades"].height
+    report = job.reparse(store, day_of(store), make, now)
+    assert report.changed == ["trades of polymarket"]
+    found = content(store)
+    for name in wanted:
+        assert found[name].equals(wanted[name]), name
+    plain = pl.read_parquet(store.root / "trades" / "**" / "*.parquet", hive_partitioning=True)
+    assert plain.height == wanted["trades"].height
+    again = job.reparse(store, day_of(store), make, now)
+    assert not again.changed
+    lines = store.scan(SEGMENTS).filter(pl.col("table") == "trades").collect()
+    assert lines["rows"].sum() == wanted["trades"].height
+
+
+def test_rows_without_frames_stay(lived, monkeypatch):
+    """Segments whose raw frames are gone keep their rows; only the others are told again."""
+    with monkeypatch.context() as patch:
+        broken(patch)
+        store = lived()
+    raw = sorted(store.parts(RAW), key=lambda part: part.name)
+    gone = raw[0].name
+    for part in raw:
+        if part.name == gone:
+            store.remove(part)
+    before = store.scan(TRADES).collect()
+    report = job.reparse(store, day_of(store), make, after(day_of(store)))
+    rows = store.scan(TRADES).collect()
+    assert report.without == 1 and rows.height > before.height
+    assert before.join(rows, on=["market_key", "trade_id", "seq"], how="anti").is_empty()
+
+
+def test_refused(lived):
+    """A day that is not over, one that is not kept, a lake at which jobs are at work: named, and nothing changes."""
+    store = lived()
+    day = day_of(store)
+    with pytest.raises(LakeError, match=f"{day}: is not over"):
+        job.reparse(store, day, make, after(day) - timedelta(hours=1))
+    with pytest.raises(LakeError, match="keeps no frames of 2001-01-01"):
+        job.reparse(store, date(2001, 1, 1), make, after(day))
+    with only_one(store.local, "jobs"), pytest.raises(LakeError, match="jobs"):
+        job.reparse(store, day, make, after(day))
