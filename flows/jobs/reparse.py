@@ -213,7 +213,7 @@ def _enter(store: Store, news: News, told: Ranges, day: date, now: datetime) -> 
     inputs = store.parts(SEGMENTS, dates=[day])
     old = store.scan_parts(SEGMENTS, inputs).select(*SEGMENTS.columns).collect()
     new = _with_lines(old, news, told)
-    if new.equals(old.sort(*SEGMENTS.order, nulls_last=False)):
+    if new.drop("bytes").equals(old.sort(*SEGMENTS.order, nulls_last=False).drop("bytes")):
         return
     edition = 1 + max((_edition(each) for each in store.listed(SEGMENTS, dates=[day])), default=0)
     target = part(SEGMENTS, Merged(Level.DAY, None, edition).name, date=day)
