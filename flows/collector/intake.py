@@ -76,6 +76,7 @@ class Intake:
         self._names: dict[tuple[str, Wire], str] = {}
         self._bytes = 0
         self._room = asyncio.Event()
+        self._apart: int | None = None  # how far the two clocks are apart
         self._opened: int | None = None  # when the segment's first item came
         self._size = 0  # bytes of the segment
         self.halt: Gap | None = None  # why nothing more is to come, whatever room there is
@@ -120,9 +121,12 @@ class Intake:
         received, monotonic = self._now()
         self._put(Closed(connection, received, reason, self.next_seq, monotonic))
 
-    def tick(self) -> None:
-        """It is now."""
-        self._put(Tick(**self._note()))
+    def tick(self) -> int:
+        """It is now; by how much the wall clock was set since the last time, microseconds."""
+        tick = Tick(**self._note())
+        self._put(tick)
+        before, self._apart = self._apart, tick.received - tick.monotonic
+        return 0 if before is None else self._apart - before
 
     def asked(self, connection: str, markets: int) -> None:
         """So many markets are asked for on the connection from now on."""

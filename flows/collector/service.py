@@ -34,7 +34,7 @@ from flows.collector.signing import key_of
 from flows.collector.timing import Clock, Limiter, Timing
 from flows.collector.universe import rule_of
 from flows.venues.base import Frame, Outcome
-from lake import disk, wal
+from lake import disk, hot, wal
 from lake.clock import MINUTE_US, SECOND_US
 from lake.errors import LakeError, SettingError
 from lake.layout import Life
@@ -50,6 +50,9 @@ QUIET: Final = ("httpx", "httpcore", "websockets")
 
 LOOK: Final = 0.02  # seconds between two looks into the intake
 SLICE: Final = 0.008  # seconds of work after which receivers have their turn
+STEP: Final = 2 * SECOND_US
+"""A wall clock that is set by more than this is told of."""
+
 SHOW: Final = 0.15
 """Seconds between two looks at the rows of the open segment: they are shown some 250 ms after they came in."""
 
@@ -180,10 +183,14 @@ class _Live:
         """
         remember(self._store, MARKETS, self._pipeline.markets)
         remember(self._store, EVENTS, self._pipeline.events)
+        name = self._settings.collector_name
+        for life in hot.lives(self._store.local) - {*self._former}:
+            if life.collector == name:  # all of it is sealed
+                hot.remove(self._store.local, life)
         if self._former:
             return
         for venue in self._sessions:
-            start = last_word(self._store, self._settings.collector_name, venue)
+            start = last_word(self._store, name, venue)
             if start is not None:
                 self._intake.absent(venue, start)
 
@@ -247,7 +254,9 @@ class _Live:
                 continue
             if now() >= due:
                 due = now() + self._timing.tick
-                self._intake.tick()
+                step = self._intake.tick()
+                if abs(step) > STEP:
+                    self._say(f"clock: was set {step / SECOND_US:+,.1f} s; both clocks of every frame are in table raw")
                 self._feed_slice()
             await asyncio.sleep(LOOK)
 

@@ -105,6 +105,18 @@ def test_order_and_numbers():
     assert queue.take() is None
 
 
+def test_clock_that_is_set():
+    """A wall clock that moves apart from the steady one is noticed with the next tick, and by how much."""
+    wall, steady = [7_000_000], [5.0]
+    queue = Intake(3, Clock(wall=lambda: wall[0], monotonic=lambda: steady[0]))
+    assert queue.tick() == 0
+    wall[0], steady[0] = 8_000_000, 6.0
+    assert queue.tick() == 0
+    wall[0], steady[0] = 9_000_000 - 3_600_000_000, 7.0
+    assert queue.tick() == -3_600_000_000
+    assert queue.tick() == 0
+
+
 @pytest.mark.asyncio
 async def test_receivers_wait_where_it_is_full():
     """At its bound whoever receives waits until something is taken out; nothing is dropped."""
