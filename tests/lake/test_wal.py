@@ -226,3 +226,20 @@ def test_set_aside(tmp_path):
     path.write_bytes(path.read_bytes() + b"torn")
     _, (flaw,) = back(tmp_path)
     assert wal.set_aside(flaw).read_bytes() == b"torn"
+
+
+def test_names_outlast_a_power_cut(tmp_path, monkeypatch):
+    """After a new file was made its folder is fsynced, so that the file is found again; likewise what is known."""
+    folders: list[int] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        real(handle)
+        if os.path.isdir(f"/proc/self/fd/{handle}"):  # noqa: PTH112
+            folders.append(len(list(tmp_path.iterdir())))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    written(tmp_path, told(5))
+    assert folders == [1]
+    wal.write_state(tmp_path, LIFE, 5, b"x")
+    assert folders == [1, 2]

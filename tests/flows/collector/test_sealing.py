@@ -1,8 +1,24 @@
-"""Rows of a segment become frames."""
+"""Rows of a segment become frames, which are shown to others and then published."""
+
+import asyncio
+from random import Random
+
+import pytest
 
 from flows.collector import sealing
-from flows.collector.pipeline import Segment
+from flows.collector.commits import Commits
+from flows.collector.intake import Intake
+from flows.collector.pipeline import Pipeline, Segment
+from flows.collector.replay import adapters
+from flows.collector.sealing import Sealer
+from flows.collector.timing import Clock, Timing
+from flows.venues.base import Wire
+from lake import wal
+from lake.layout import Life
 from lake.schema import QUOTES, Table
+from lake.store import Store
+from lake.vocab import Mode
+from tests.flows.feed import frame
 
 
 def test_many_rows_become_a_frame_in_steps(monkeypatch):
@@ -24,3 +40,29 @@ def test_many_rows_become_a_frame_in_steps(monkeypatch):
     monkeypatch.setattr(sealing, "STEP", 7)
     assert made().equals(whole)
     assert sizes == [7, 7, 6]
+
+
+@pytest.mark.asyncio
+async def test_rows_are_shown_when_they_are_on_disk(tmp_path):
+    """Other processes see a row once its frame cannot be lost any more, not before."""
+    store, life, now = Store.create(tmp_path / "lake", Mode.SIMULATED), Life("main", 0), 1_790_000_000_000_000
+    log = wal.Log(tmp_path / "wal", life, "boot")
+    clock = Clock(wall=lambda: now, monotonic=lambda: 1.0)
+    intake = Intake(0, clock, recorder=log)
+    commits = Commits(log, intake, clock, say=print, is_low=lambda: False)
+    sealer = Sealer(
+        store, life, commits, lambda waiting: Segment(0, 0, 0, 0),
+        boot_id="boot", timing=Timing(), rng=Random(1), say=print,
+    )  # fmt: skip
+    pipeline = Pipeline(adapters(), sealer, rule=None)
+    intake.frame("kalshi", Wire.KALSHI_SOCKET, frame("kalshi/ticker"))
+    while (item := intake.take()) is not None:
+        pipeline.take(item)
+    showing = asyncio.create_task(sealer.show(pipeline.open))
+    await asyncio.sleep(0.1)
+    assert not showing.done() and store.scan(QUOTES).collect().is_empty()
+    assert await commits.flush()
+    await asyncio.wait_for(showing, 5)
+    assert store.scan(QUOTES).collect().height == 1
+    sealer.close()
+    commits.close()
