@@ -12,12 +12,13 @@ from flows.collector import journal, raw
 from flows.collector.intake import Intake
 from flows.collector.pipeline import Pipeline, Rule, Segment
 from flows.collector.recordings import find
-from flows.collector.recover import recover
+from flows.collector.recover import rebuild, recover
 from flows.collector.replay import adapters
-from flows.collector.sealing import Frames, frames_of, write
+from flows.collector.sealing import Frames, Waiting, frames_of, write
 from flows.collector.timing import Clock
 from lake import wal
 from lake.clock import HOUR_US
+from lake.errors import LakeError
 from lake.layout import Life
 from lake.schema import FEED_HEALTH, GAPS, QUOTES, RAW, SEGMENTS, TRADES
 from lake.store import Store
@@ -219,6 +220,22 @@ def test_damage_costs_one_segment(tmp_path, whole):
     gap = store.scan(GAPS).filter(pl.col("reason") == "segment_damaged").collect()
     assert gap["venue"].n_unique() == 2 and gap["market_key"].null_count() == gap.height
     assert (gap["end_time"].dt.epoch("us") >= sealed[3][0].first_received).all()
+
+
+def test_segment_that_waits_in_the_log(tmp_path, whole):
+    """A closed segment whose rows left the memory is made again from the log, alike; without its state it is not."""
+    _, folder = fresh(tmp_path, whole)
+    _, sealed, _, _ = whole
+    for (before, _), (segment, frames) in zip(sealed[:-2], sealed[1:-1], strict=True):
+        wal.write_state(folder, LIFE, journal.number_of(segment.first_seq, LIFE.epoch), before.known)
+        again = rebuild(folder, LIFE, make, Waiting(segment.first_seq, segment.last_seq))
+        assert (again.first_seq, again.last_seq) == (segment.first_seq, segment.last_seq)
+        found = frames_of(again, "main", "boot")
+        assert found.keys() == frames.keys()
+        assert all(found[key].equals(frames[key]) for key in frames if key[0] is not RAW)
+    wal.forget_all(folder, LIFE)
+    with pytest.raises(LakeError, match="is gone"):
+        rebuild(folder, LIFE, make, Waiting(sealed[3][0].first_seq, sealed[3][0].last_seq))
 
 
 def test_catalogue_pages_are_told_and_not_kept(tmp_path):
