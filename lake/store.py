@@ -382,11 +382,15 @@ class Store:
 
         Raises `PublishConflict` if it is there with other rows, `LakeUnwritable` if it cannot be written.
         """
+        with self._writing(part):
+            if self._is_merged(part):
+                return False
+        return self._publish(part, frame)
+
+    def _publish(self, part: Part, frame: pl.DataFrame) -> bool:
         frame = part.table.conform(frame)
-        with suppress(FileExistsError), self._writing(part):
-            return not self._is_merged(part) and self.files.create(
-                str(part.path), lambda path: _write_parquet(frame, path)
-            )
+        with suppress(FileExistsError):
+            return self.write_new(part, lambda path: _write_parquet(frame, path))
         there = self.load(part)
         known = [name for name in frame.columns if name in there.columns]  # an older program may have known fewer
         if there.select(known).equals(frame.select(known)):
@@ -542,7 +546,7 @@ class Store:
         """
         ledger_part = layout.part(SEGMENTS, span.name, date=day)
         with self._writing(ledger_part):
-            if self._is_merged(ledger_part):
+            if self._is_merged(ledger_part):  # and with it, or later, the segment's files
                 return 0
         added, lines, hashes = 0, [], list[int]()
         for (table, venue), frame in tables.items():
@@ -552,7 +556,7 @@ class Store:
             if keep and self.exists(part):
                 frame = self.load(part)
             else:
-                added += frame.height if self.publish(part, frame) else 0
+                added += frame.height if self._publish(part, frame) else 0
             size = self.size(part)
             lines.append(
                 (table.name, venue, day, frame.height, size, *_ends(frame, table.time), *_ends(frame, _RECEIVED))
@@ -564,7 +568,7 @@ class Store:
             (*head, *line, *tail, found) for line, found in zip(lines, hashes, strict=True)
         ]
         ledger = SEGMENTS.frame(rows or [(*head, None, None, None, 0, 0, *[None] * 4, *tail, None)])
-        self.publish(ledger_part, ledger)
+        self._publish(ledger_part, ledger)
         return added
 
     def watermark(self, job: str) -> dict[str, int]:

@@ -74,8 +74,9 @@ async def sync_catalog(
     report.unreadable = pipeline.counts.outcomes[Outcome.DEAD]
     for segment in map(_changes, segments):
         if segment.rows:
+            rows = {table.name: len(found) for (table, _), found in segment.rows.items()}
             await asyncio.to_thread(publish, store, segment, COLLECTOR)
-            report.rows.update({table.name: len(rows) for (table, _), rows in segment.rows.items()})
+            report.rows.update(rows)
     return report
 
 

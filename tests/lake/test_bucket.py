@@ -30,7 +30,7 @@ from tests.lake.lakes import derive, publish, row, rows, span
 from tests.objects import SECRET, at_random, faulty, use
 
 TOMORROW = TODAY + timedelta(days=1)
-RACE = 20  # names that two writers want
+RACE = 10  # names that two writers want
 
 
 @pytest.fixture(autouse=True)
@@ -248,7 +248,8 @@ def test_a_store_that_does_not_answer(store, monkeypatch):
     assert lake.counts().quotes == 1
 
 
-def test_a_hundred_publishes_under_faults(store, service, monkeypatch):
+@pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.soak)])
+def test_publishes_under_faults(count, store, service, monkeypatch):
     """F30, F31: of every ten requests three fail, before or after they were applied. Each file is there once, none is
     lost, and each was new to somebody once: the caller keeps what could not be written and tries again, as the sealer.
     """
@@ -265,7 +266,7 @@ def test_a_hundred_publishes_under_faults(store, service, monkeypatch):
         use(monkeypatch, url)
         writer, kept = Store.open(store.root), 0
         added = 0
-        for number in range(100):
+        for number in range(count):
             given = {(QUOTES, "kalshi"): [quote(market=number, seq=number)]}
             while True:
                 try:
@@ -273,10 +274,10 @@ def test_a_hundred_publishes_under_faults(store, service, monkeypatch):
                     break
                 except LakeUnwritable:
                     kept += 1
-    assert asked["faults"] > 0.2 * asked["requests"] > 20
-    assert sorted(store.scan(QUOTES).collect()["market_key"]) == list(range(100))
-    assert len(store.parts(QUOTES)) == len(store.parts(SEGMENTS)) == 100
-    assert 100 - kept <= added <= 100
+    assert asked["faults"] > 0.2 * asked["requests"] > count / 5
+    assert sorted(store.scan(QUOTES).collect()["market_key"]) == list(range(count))
+    assert len(store.parts(QUOTES)) == len(store.parts(SEGMENTS)) == count
+    assert count - kept <= added <= count
 
 
 def test_two_writers_of_the_same_names(store, service, monkeypatch):

@@ -173,7 +173,7 @@ def test_a_crash_before_the_ledger_is_made_good(tmp_path, monkeypatch):
     class Crash(Exception):
         pass
 
-    original = Store.publish
+    original = Store._publish
 
     def crash_at_the_ledger(self, part, frame):
         if part.table is SEGMENTS:
@@ -181,7 +181,7 @@ def test_a_crash_before_the_ledger_is_made_good(tmp_path, monkeypatch):
         return original(self, part, frame)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "publish", crash_at_the_ledger)
+        patch.setattr(Store, "_publish", crash_at_the_ledger)
         with pytest.raises(Crash):
             publish(lake, tables, number=7)
     assert lake.scan(SEGMENTS).collect().is_empty()

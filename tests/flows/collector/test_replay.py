@@ -88,7 +88,7 @@ def test_broken_off_and_repeated(tmp_path, monkeypatch, step, whole):
             raise KeyboardInterrupt
         return publish(self, part, frame)
 
-    monkeypatch.setattr(Store, "publish", killed)
+    monkeypatch.setattr(Store, "_publish", killed)
     with pytest.raises(KeyboardInterrupt):
         replay(small(tmp_path), lake)
     monkeypatch.undo()

@@ -95,11 +95,11 @@ def test_recording_that_goes_on(tmp_path, monkeypatch):
     refresh_bars(whole)
     publish, done = Store.publish_segment, []
 
-    def killed(self, *segment):
+    def killed(self, *segment, **more):
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append(segment)
-        return publish(self, *segment)
+        return publish(self, *segment, **more)
 
     monkeypatch.setattr(Store, "publish_segment", killed)
     with pytest.raises(KeyboardInterrupt):
