@@ -73,7 +73,7 @@ def test_broken_off_and_repeated(tmp_path, monkeypatch, step, whole):
     expected = store(tmp_path / "expected")
     replay(small(tmp_path), expected)
 
-    lake, publish, calls = store(tmp_path / "lake"), Store.publish, [0]
+    lake, publish, calls = store(tmp_path / "lake"), Store._publish, [0]
     per_segment = [len(parts) for parts in _by_segment(expected).values()]
     extra = {
         "before a segment": 0,
