@@ -134,16 +134,23 @@ def _prepare(engine: duckdb.DuckDBPyConnection, store: Store, names: Iterable[st
 
 
 def _dataset(store: Store, table: Table) -> arrow.Dataset:
-    """The table's files as one dataset, its columns those of a scan; what an older file lacks is null."""
+    """The table's files as one dataset, its columns those of a scan; what an older file lacks is null.
+
+    With the rows that are in no file yet, where there are some.
+    """
+    fresh = store.fresh(table)  # before the files are listed
     parts, (system, root) = store.parts(table), store.arrow()
     truths = {values: _truth(table, values) for values in {part.values for part in parts}}
-    return arrow.FileSystemDataset.from_paths(
+    schema = pl.DataFrame(schema=table.schema).to_arrow().schema
+    sealed = arrow.FileSystemDataset.from_paths(
         [f"{root}/{part.path}" for part in parts],
-        schema=pl.DataFrame(schema=table.schema).to_arrow().schema,
+        schema=schema,
         format=arrow.ParquetFileFormat(),
         filesystem=system,
         partitions=[truths[part.values] for part in parts],
     )
+    rows = store.with_hot(table.empty(), fresh, parts).collect() if fresh else table.empty().collect()
+    return sealed if rows.is_empty() else arrow.dataset([sealed, arrow.dataset(rows.to_arrow().cast(schema))])
 
 
 def _truth(table: Table, values: tuple[str, ...]) -> arrow.Expression:

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from lake import hot, layout
+from lake import hot, layout, sql
 from lake.hot import Hot
 from lake.layout import Life, SeqRange
 from lake.schema import MARKETS, QUOTES, TRADES
@@ -104,6 +104,10 @@ def test_what_is_published_is_not_hot(tmp_path):
     assert found() == [1, 2, 3, 10]
     writer.remove(FIRST)
     assert found() == [1, 2, 3, 10]
+    asked = sql.run(
+        store, f"SELECT seq - {FIRST} n, venue, date FROM quotes WHERE bid > 0.1 AND venue = 'kalshi' ORDER BY 1"
+    )
+    assert asked.rows() == [(n, "kalshi", DAY) for n in (1, 2, 3, 10)]
     assert store.scan(QUOTES, dates=[date(2020, 1, 1)]).collect().is_empty()
     assert store.scan(QUOTES, dates=[DAY]).collect().height == 4
 
