@@ -68,6 +68,10 @@ class Child:
         )
         return cls(process, reader, accepted)
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def _read(self, pipe: asyncio.StreamReader, accepted: set[int]) -> None:
         rest = b""
         while data := await pipe.read(1 << 16):

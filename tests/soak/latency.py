@@ -4,6 +4,7 @@ python -m tests.soak.latency [seconds] [messages a second]
 """
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -43,13 +44,16 @@ class Figures:
     durable: list[float] = field(default_factory=list)
     readable: list[float] = field(default_factory=list)
     rate: float = 0.0
+    cpu_us: float = 0.0  # of the collector's process a message, sealing included
+    rss_mib: float = 0.0
 
     def __str__(self) -> str:
         durable, readable = sorted(self.durable), sorted(self.readable)
         return (
             f"{self.rate:,.0f} messages/s, {len(durable):,} timed: message to durable "
             f"p50 {at(durable, 0.5):.0f} ms, p99 {at(durable, 0.99):.0f} ms; to readable in another process "
-            f"p50 {at(readable, 0.5):.0f} ms, p95 {at(readable, 0.95):.0f} ms"
+            f"p50 {at(readable, 0.5):.0f} ms, p95 {at(readable, 0.95):.0f} ms; "
+            f"collector {self.cpu_us:.0f} us of processor a message, {self.rss_mib:.0f} MiB"
         )
 
 
@@ -79,6 +83,15 @@ class Reader:
             await asyncio.sleep(LOOK)
 
 
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def rss_mib(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 async def measure(folder: Path, seconds: float, rate: int) -> Figures:
     """Run a collector in another process for so long."""
     accepted, feeder = Noting(), Feeder(rate)
@@ -91,14 +104,14 @@ async def measure(folder: Path, seconds: float, rate: int) -> Figures:
         reader = Reader(folder / "lake")
         reading = asyncio.create_task(reader.run())
         await asyncio.sleep(2)
-        first = feeder.next
+        first, before = feeder.next, cpu_seconds(child.pid)
         await asyncio.sleep(seconds)
-        last = feeder.next
+        last, spent, rss = feeder.next, cpu_seconds(child.pid) - before, rss_mib(child.pid)
         await asyncio.sleep(2)
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
         await child.end(signal.SIGTERM)
-    figures = Figures(rate=(last - first) / seconds)
+    figures = Figures(rate=(last - first) / seconds, cpu_us=spent / (last - first) * 1e6, rss_mib=rss)
     for number in range(first, last):
         sent = feeder.sent_at(number)
         if number in accepted.at:
