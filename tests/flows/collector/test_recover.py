@@ -49,9 +49,9 @@ class Lived:
         self.intake = Intake(LIFE.epoch, clock, recorder=self.log, withheld=[CATALOG], rule=rule)
         self.pipeline = make(self.segments.append)
 
-    def run(self, most: int | None = None) -> "Lived":
-        """The project's own session, told with a tick after each frame, and written to disk."""
-        recordings, _ = find(SESSION)
+    def run(self, most: int | None = None, path: Path = SESSION) -> "Lived":
+        """A recording, by default the project's own session, told with a tick after each frame, and written to disk."""
+        recordings, _ = find(path)
         items = sorted((item for one in recordings for item in one.items()), key=lambda item: item.received)
         names = {"polymarket": "polymarket-1", "kalshi": "kalshi-1"}
         for place, item in enumerate(items[:most], 1):

@@ -6,13 +6,16 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
+from flows.collector import again
 from flows.collector.sealing import frames_of, write
 from flows.jobs import reparse as job
 from flows.jobs.maintenance import maintain
 from flows.jobs.refresh import refresh_bars
 from flows.venues.polymarket import Polymarket
+from lake.clock import from_us
 from lake.errors import LakeError
 from lake.lock import only_one
+from lake.reading import computed_board
 from lake.schema import BARS, QUOTES, RAW, SEGMENTS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
@@ -115,6 +118,40 @@ def test_rows_without_frames_stay(lived, monkeypatch):
     rows = store.scan(TRADES).collect()
     assert report.without == 1 and rows.height > before.height
     assert before.join(rows, on=["market_key", "trade_id", "seq"], how="anti").is_empty()
+
+
+@pytest.mark.parametrize(
+    "name", ["ws_btc15m_20260515T1907", pytest.param("ws_btc15m_20260515T2131_reconnects", marks=pytest.mark.soak)]
+)
+def test_recorded_session(recordings, tmp_path, name):
+    """A recorded session answers alike as sealed, as merged, told again in place, and replayed into another lake."""
+    life = Lived(tmp_path / "wal").run(path=recordings / "kalshi" / name).end()
+    stores = {what: Store.create(tmp_path / what, Mode.REPLAY) for what in ("sealed", "merged", "again")}
+    for segment in life.segments:
+        frames = frames_of(segment, "main", "boot")
+        for what in ("sealed", "merged"):
+            write(stores[what], segment, frames, "main")
+    day = day_of(stores["sealed"])
+    again.replay_day(stores["sealed"], stores["again"], day, make)
+    for store in stores.values():
+        refresh_bars(store)
+    maintain(stores["merged"], after(day), {})
+    report = job.reparse(stores["merged"], day, make, after(day))
+    assert report.segments > 1 and not report.changed
+    wanted, end = answers(stores["sealed"]), from_us(life.now)
+    assert wanted["quotes"].height > 10_000
+    movers = computed_board(stores["sealed"], {"5m": timedelta(minutes=5)}, end)
+    for what in ("merged", "again"):
+        found = answers(stores[what])
+        assert all(found[table].equals(rows) for table, rows in wanted.items()), what
+        board = computed_board(stores[what], {"5m": timedelta(minutes=5)}, end)
+        assert board.drop("first_seq", "last_seq").equals(movers.drop("first_seq", "last_seq"))
+    assert movers.height > 0
+
+
+def answers(store: Store) -> dict[str, pl.DataFrame]:
+    """Rows without the numbers that a replay gives anew."""
+    return {name: rows.drop("seq", strict=False) for name, rows in content(store).items()}
 
 
 def test_refused(lived):
