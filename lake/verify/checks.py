@@ -10,7 +10,7 @@ from lake.clock import day_of
 from lake.covers import coalesced, holds, uncovered
 from lake.layout import Life, SeqRange
 from lake.rowhash import added
-from lake.schema import SEALED, SEGMENTS, SEQ_BITS, Table
+from lake.schema import FEED_HEALTH, SEALED, SEGMENTS, SEQ_BITS, Table
 from lake.verify.findings import Finding, Line, Severity, What
 from lake.verify.inventory import File, Inventory
 from lake.verify.known import (
@@ -114,13 +114,17 @@ def _unlisted(known: Known, file: File, span: SeqRange, *, is_sealed: bool, is_n
 
 
 def ranged(known: Known) -> Iterator[Finding]:
-    """Files whose rows lie outside the range that their name spells."""
+    """Files whose rows lie outside the range that their name spells.
+
+    A minute of health has the `seq` of its last frame, and lies in the segment in which it was over: maybe a later one.
+    """
     for file in known.inventory.files.values():
         span = file.span
         if span is None or file.part.table not in SEALED or file.first_seq is None or file.last_seq is None:
             continue
         is_it = file.part.table is not SEGMENTS or (file.first_seq, file.last_seq) == (span.first, span.last)
-        if not is_it or file.first_seq < span.first or file.last_seq > span.last:
+        is_early = file.first_seq < (span.first if file.part.table is not FEED_HEALTH else span.epoch << SEQ_BITS)
+        if not is_it or is_early or file.last_seq > span.last:
             found = f"its rows are of {file.first_seq}..{file.last_seq}"
             step = "it is a copy or was renamed: compare it with that range's file, and move it away"
             yield Finding(ERROR, What.WRONG_RANGE, file.path, found, step, file.part, span)
