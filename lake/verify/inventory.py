@@ -1,6 +1,6 @@
 """What lies below the lake's root, and what the footers of its files say: each is read once, none of the rows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -48,7 +48,7 @@ class File:
     @property
     def is_merged(self) -> bool:
         """Whether its name is that of a merged file."""
-        return self.part.table in SEALED and Merged.parse(self.part.name) is not None
+        return _is_merged(self.part)
 
 
 class Loose(NamedTuple):
@@ -125,6 +125,24 @@ def look(store: Store, path: str, part: Part) -> File | None:
     """A file that lies at `path` below the root, as the part that it was; None if it is gone."""
     stat = store.files.stat(path)
     return None if stat is None else _look(store.files, part, path, stat)
+
+
+def is_changed(store: Store, inventory: Inventory, paths: Collection[str]) -> bool:
+    """Whether a sealed file, or one of `paths`, is gone or another one since, or a merged one has come."""
+    now = dict[str, Stat]()
+    for table in TABLES.values():
+        now |= store.files.stats(store.files.walk(layout.folder(table)))
+    for path, file in inventory.files.items():
+        stat = now.get(path)
+        is_same = stat is not None and (stat.size, stat.modified // 1_000) == (file.size, file.modified_us)
+        if not is_same and (file.part.table in SEALED or path in paths):
+            return True
+    new = (_part(path) for path in now.keys() - inventory.files.keys())
+    return any(part is not None and _is_merged(part) for part in new)
+
+
+def _is_merged(part: Part) -> bool:
+    return part.table in SEALED and Merged.parse(part.name) is not None
 
 
 def _part(path: str) -> Part | None:

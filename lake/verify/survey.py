@@ -25,7 +25,7 @@ from lake.store import Store
 from lake.verify import checks, contents
 from lake.verify.apart import WORKERS, Apart, Fault, Work
 from lake.verify.findings import Finding, Report, Severity, What
-from lake.verify.inventory import File, Inventory, Tell, take
+from lake.verify.inventory import File, Inventory, Tell, is_changed, take
 from lake.verify.known import Known, ledger_of, ranges
 
 _Answer = TypeVar("_Answer")
@@ -37,6 +37,9 @@ DAYS: Final = 2
 """Days of a table and venue in which keys are compared unless all are."""
 
 _JOB: Final = 500  # files
+_LOOKS: Final = 4
+"""How often a lake is looked at in which files are merged meanwhile, so that what was seen of it may not fit."""
+
 _KEYLESS: Final = (GAPS, SEGMENTS)  # a gap is written again with its end; of lines the checks see to that
 
 
@@ -46,6 +49,7 @@ class Survey:
 
     known: Known
     report: Report
+    is_torn: bool = False  # files were gone before they were read
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -69,8 +73,13 @@ def survey(
     each table is kept (`lake.retain.kept`), so that what is older may be gone; `wal` is the folder of the log, if it
     has a place of its own. Raises `OSError` where something cannot be listed or had.
     """
-    inventory = take(store, wal or store.local / "wal", tell)
-    return _survey(store, inventory, processes, to_us(now), None if full else Random(seed), kept or {}, tell)
+    for _ in range(_LOOKS):
+        inventory = take(store, wal or store.local / "wal", tell)
+        found = _survey(store, inventory, processes, to_us(now), None if full else Random(seed), kept or {}, tell)
+        wrong = {finding.where for finding in found.report.findings if finding.severity is Severity.ERROR}
+        if not found.is_torn and not (wrong and is_changed(store, inventory, wrong)):
+            break
+    return found
 
 
 def _survey(
@@ -97,7 +106,7 @@ def _survey(
     report.add([checks.damage(known, file, reason) for file, reason in reader.faults])
     order = {severity: place for place, severity in enumerate(Severity)}
     report.findings.sort(key=lambda finding: (order[finding.severity], finding.what, finding.where))
-    return Survey(known, report)
+    return Survey(known, report, reader.is_torn)
 
 
 class _Reader:
@@ -107,6 +116,7 @@ class _Reader:
         self.inventory = inventory
         self.report = report
         self.faults: list[tuple[File, str]] = []
+        self.is_torn = False
         self._store = store
         self._processes = processes
         self._tell = tell
@@ -126,8 +136,12 @@ class _Reader:
 
     def _note(self, faults: Iterable[Fault]) -> None:
         """One that is gone meanwhile is not damaged."""
-        files = ((self.inventory.files[fault.file], fault.reason) for fault in faults)
-        self.faults += [(file, reason) for file, reason in files if self._store.exists(file.part)]
+        for path, reason in faults:
+            file = self.inventory.files[path]
+            if self._store.exists(file.part):
+                self.faults.append((file, reason))
+            else:
+                self.is_torn = True
 
 
 def _none(table: Table) -> pl.DataFrame:

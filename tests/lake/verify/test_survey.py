@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.jobs.maintenance import maintain
 from lake.layout import Life, SeqRange, wal_name
 from lake.schema import BARS, FEED_HEALTH, GAPS, QUOTES, SEGMENTS, TRADES
 from lake.store import Store
@@ -375,6 +376,20 @@ def test_merged_files_that_overlap(lake, processes):
     for number in range(3):
         path(lake, QUOTES, number).unlink()
     assert What.OVERLAP in {what for what, _ in errors(look(lake, processes).report)}
+
+
+def test_what_is_merged_meanwhile_is_not_missed(lake, processes):
+    """After the footers were read all is merged, and its inputs go: what does not fit any more is looked at again."""
+    said = []
+
+    def tell(what: str, done: int, of: int) -> None:
+        if what == "reading segments" and what not in said:
+            maintain(lake, NOW, {}, reserve=0)
+        said.append(what)
+
+    report = survey(lake, processes, now=NOW, full=True, tell=tell).report
+    assert errors(report) == set() and report.hashed == report.files
+    assert said.count("reading segments") == 2
 
 
 def test_the_seed_chooses_the_sample(lake, processes, monkeypatch):
