@@ -1,7 +1,7 @@
 """`movers verify`: survey a lake, repair it if that was asked for, and say what was found."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 
 from rich.console import Console
@@ -9,7 +9,7 @@ from rich.progress import Progress, TaskID
 from rich.text import Text
 
 from flows import show
-from lake.schema import RAW, Table
+from lake import retain
 from lake.settings import Settings
 from lake.store import Store
 from lake.verify.apart import Apart
@@ -32,10 +32,10 @@ def run(
     dry_run: bool = False,
 ) -> int:
     """The exit code: 0 sound, 1 where an error was found and is not mended. Raises `LakeError`, `OSError`."""
-    now = datetime.now(UTC)
+    now, kept = datetime.now(UTC), retain.kept(config.retention_days, config.raw_retention_hours)
     with Apart() as processes:
         with show.progress(err) as bar:
-            ask = partial(survey, store, processes, now=now, kept=kept(config), wal=config.wal_dir, tell=_teller(bar))
+            ask = partial(survey, store, processes, now=now, kept=kept, wal=config.wal_dir, tell=_teller(bar))
             look = partial(ask, seed=seed, full=full)
             is_done = repair and not dry_run
             found = mend(store, look, now, processes, partial(_say, bar.console)) if is_done else look()
@@ -43,11 +43,6 @@ def run(
         if dry_run:
             _foretell(out, plan(store, found, now, processes))
     return SOUND if found.report.is_sound else UNSOUND
-
-
-def kept(config: Settings) -> dict[Table, timedelta]:
-    """How long the rows of tables are kept that are not kept for ever."""
-    return {RAW: timedelta(hours=config.raw_retention_hours)}
 
 
 def _teller(bar: Progress) -> Callable[[str, int, int], None]:

@@ -54,7 +54,7 @@ _REGIONS: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _STATUS: Final = re.compile(r"status code: (\d{3}[ A-Za-z-]*)")
 _PASSING: Final = ("408", "409", "425", "429", "500", "502", "503", "504")
 _REDIRECT: Final = "redirect"
-_TEMP: Final = ".put-"
+TEMP: Final = ".put-"
 _NO_VERSION: Final = '"0"'
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class BucketFiles:
     def prepare(self) -> None:
         """The bucket has to be there already. What a killed process left on this machine is swept away."""
         self._list("")
-        for left in self._place.local.glob(f"{_TEMP}*"):
+        for left in self._place.local.glob(f"{TEMP}*"):
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > OLD:
                     rmtree(left, ignore_errors=True)
@@ -299,7 +299,7 @@ class BucketFiles:
     def _made(self, path: str, write: Write) -> bytes:
         """What `write` writes, by way of a file on this machine."""
         self._place.local.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=_TEMP, dir=self._place.local) as folder:
+        with TemporaryDirectory(prefix=TEMP, dir=self._place.local) as folder:
             temp = Path(folder) / PurePosixPath(path).name
             write(temp)
             return temp.read_bytes()

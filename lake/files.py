@@ -126,7 +126,8 @@ class Folder:
 
     def walk(self, folder: str) -> list[str]:
         """Temporary files are among them."""
-        paths = (path for path in (self._root / folder).rglob("*") if path.is_file())
+        found = os.walk(self._root / folder, onerror=_unless_gone)
+        paths = (Path(above, name) for above, _, names in found for name in names)
         return [path.relative_to(self._root).as_posix() for path in sorted(paths)]
 
     def stats(self, paths: Collection[str]) -> dict[str, Stat]:
@@ -227,6 +228,12 @@ class Folder:
                 if os.stat(place).st_mtime_ns == changed:  # noqa: PTH116
                     break
         return names
+
+
+def _unless_gone(exc: OSError) -> None:
+    """A folder that cannot be listed is not empty."""
+    if not isinstance(exc, FileNotFoundError | NotADirectoryError):
+        raise exc
 
 
 def _fsync(path: Path) -> None:

@@ -6,7 +6,7 @@
     <root>/_maintenance/date=<day>/passes.parquet
     <root>/_blocks/venue=<v>/date=<day>/<HH>.parquet  _carries/venue=<v>/date=<day>/<HHMM>.parquet
     <root>/<table>/venue=<v>/date=<day>/hour-<HH>.parquet  day.parquet  month.parquet          merged from segments
-    <root>/_trash/<YYYYMMDDTHHMMSS>/<path below the root>
+    <root>/_trash/<YYYYMMDDTHHMMSS>/<path below the root>  _quarantine/<path below the root>[.lost]
     <root>/_lake.json  _watermarks.json
     <wal>/<collector>-<epoch>-<number>[-<try>].wal  <collector>-<epoch>-<number>.state
     <local>/hot/<table>/venue=<v>/<collector>-<epoch>-<first_seq>.arrows
@@ -33,6 +33,7 @@ _OWN: Final = (SEGMENTS, BLOCKS, CARRIES, MAINTENANCE)
 MARKER: Final = "_lake.json"
 WATERMARKS: Final = "_watermarks.json"
 TRASH: Final = "_trash"
+QUARANTINE: Final = "_quarantine"
 SUFFIX: Final = ".parquet"
 WAL: Final = ".wal"
 STATE: Final = ".state"

@@ -27,6 +27,9 @@ from lake.store import Store
 
 LOG: Final = logging.getLogger("movers.lease")
 
+UPKEEP: Final = "maintenance"
+"""The role of whoever merges, removes and mends files."""
+
 LIFE: Final = 15.0  # seconds that a lease lasts without being renewed
 BEAT: Final = 5.0  # seconds between renewals
 AGAIN: Final = 1.0  # seconds until the next try after one that failed

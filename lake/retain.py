@@ -112,8 +112,12 @@ def plan(
 def due(files: Mapping[Part, tuple[Collection[date], datetime]], span: timedelta, now: datetime) -> list[Part]:
     """Of the files of a table and venue, each with its days and its end, those that are too old."""
     newest = max(max(days) for days, _ in files.values())
-    before = now - max(span, LEAST_AGE)
-    return [part for part, (days, end) in files.items() if end <= before and newest not in days]
+    return [part for part, (days, end) in files.items() if is_over(end, span, now) and newest not in days]
+
+
+def is_over(end: datetime, span: timedelta, now: datetime) -> bool:
+    """Whether what ended then is too old, of a table that is kept so long."""
+    return end <= now - max(span, LEAST_AGE)
 
 
 def too_many(days: Collection[date], span: timedelta) -> int:

@@ -1,6 +1,6 @@
 """Keep a lake small and quick: merge closed hours, days and months, remove what is too old, and say what was done.
 
-One at a time (`lake.lock`). Killed at any moment, the next pass goes on; a second pass changes nothing.
+One at a time (`lake.lease`). Killed at any moment, the next pass goes on; a second pass changes nothing.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,14 +13,13 @@ import polars as pl
 
 from lake import disk, retain
 from lake.compact import Done, Ledger, Merge, Plan, merge, plan
-from lake.errors import LakeError, LakeUnwritable
+from lake.errors import LakeError, LakeUnwritable, LeaseLost
 from lake.layout import Level, part
-from lake.lock import only_one
+from lake.lease import UPKEEP, sole
 from lake.retain import Due, Refused
 from lake.schema import MAINTENANCE, SEALED, SEGMENTS, TABLES, Table
 from lake.store import Store
 
-ROLE: Final = "maintenance"
 TEMP_AGE: Final = timedelta(hours=1)
 """How old a temporary file is that nobody writes any more."""
 
@@ -67,7 +66,7 @@ def maintain(
     timer: Callable[[], float] = monotonic,
 ) -> Report:
     """One pass as of `now`. Raises `LakeError` if another one is at work, `LakeUnwritable` if it cannot write."""
-    with only_one(store.local, ROLE):
+    with sole(store, UPKEEP) as store:
         started, report = timer(), Report(now)
         report.freed = store.empty_trash(now - trash_age)
         report.swept = store.sweep(now - TEMP_AGE)
@@ -118,7 +117,7 @@ def _merge_all(
                 return
             try:
                 done = merge(store, known, each, now)
-            except LakeUnwritable:
+            except (LakeUnwritable, LeaseLost):
                 raise
             except LakeError as exc:
                 report.faults.append(str(exc))

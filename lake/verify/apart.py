@@ -4,14 +4,21 @@ Engines abort on some damaged files, in ways that no `except` sees (pola-rs/pola
 """
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, Generic, NamedTuple, Self, TypeVar
 
 import polars as pl
 import pyarrow as pa
+
+from lake.place import Place
+from lake.store import files_at
 
 _Answer = TypeVar("_Answer")
 
@@ -20,8 +27,11 @@ WORKERS: Final = 2
 
 ENDED: Final = "ends the process that reads it"
 
-Work = Callable[[list[str]], _Answer]
-"""What is done with some files, by their addresses: a function of a module, as it runs in another process."""
+DOWNLOADS: Final = 8
+"""Requests at the same time for files of a bucket."""
+
+Work = Callable[[Path, list[str]], _Answer]
+"""What is done with some files below a folder: a function of a module, as it runs in another process."""
 
 
 class Fault(NamedTuple):
@@ -52,11 +62,19 @@ class Apart:
         self._end()
 
     def run(
-        self, work: Work[_Answer], jobs: Sequence[Sequence[str]], done: Callable[[int], None] = lambda _: None
+        self,
+        root: Place,
+        work: Work[_Answer],
+        jobs: Sequence[Sequence[str]],
+        done: Callable[[int], None] = lambda _: None,
     ) -> Answers[_Answer]:
-        """Do `work` on each job, which is some files. `done` is told how many jobs are over."""
+        """Do `work` on each job, which is some files below `root`. `done` is told how many jobs are over.
+
+        Raises `ConnectionError`, `PermissionError` where files cannot be had, which says nothing against them.
+        """
+        submit = partial(self._submit, root, work)
         given, left, faults = list[_Answer](), list[list[str]](), list[Fault]()
-        futures = [(list(job), self._submit(work, job)) for job in jobs]
+        futures = [(list(job), submit(job)) for job in jobs]
         for number, (job, future) in enumerate(futures, 1):
             answer = self._answer(future)
             if answer is None:  # ended by this job or by another one at work at the same time
@@ -66,15 +84,15 @@ class Apart:
             done(number)
         while left:
             job = left.pop()
-            answer = self._answer(self._submit(work, job))
+            answer = self._answer(submit(job))
             _sort(Fault(job[0], ENDED) if answer is None else answer, job, given, left, faults)
         return Answers(given, faults)
 
-    def _submit(self, work: Work[_Answer], job: Sequence[str]) -> "Future[_Answer | Fault]":
+    def _submit(self, root: Place, work: Work[_Answer], job: Sequence[str]) -> "Future[_Answer | Fault]":
         if self._pool is None:
             self._pool = ProcessPoolExecutor(self._workers, mp_context=get_context("spawn"), initializer=_hush)
         try:
-            return self._pool.submit(_guarded, work, list(job))
+            return self._pool.submit(_guarded, root, work, list(job))
         except BrokenProcessPool as exc:
             broken: Future[_Answer | Fault] = Future()
             broken.set_exception(exc)
@@ -111,9 +129,36 @@ def _hush() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
-def _guarded(work: Work[_Answer], files: list[str]) -> _Answer | Fault:
+@contextmanager
+def _here(root: Place, files: list[str]) -> Iterator[Path]:
+    """A folder of this machine with these files: the lake's root, or one with copies of what lies in a bucket.
+
+    So an engine's error is about the bytes of a file, and never about the way to the bucket.
+    """
+    if isinstance(root, Path):
+        yield root
+        return
+    from lake.bucket import TEMP  # who has a folder does without it
+
+    source = files_at(root)
+    root.local.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=TEMP, dir=root.local) as folder, ThreadPoolExecutor(DOWNLOADS) as threads:
+
+        def copy(path: str) -> None:
+            place = Path(folder, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(source.read(path))
+
+        list(threads.map(copy, files))
+        yield Path(folder)
+
+
+def _guarded(root: Place, work: Work[_Answer], files: list[str]) -> _Answer | Fault:
     """The answer, or what an engine says against one of the files."""
     try:
-        return work(files)
+        with _here(root, files) as folder:
+            return work(folder, files)
+    except (ConnectionError, PermissionError):
+        raise
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError, ValueError) as exc:
         return Fault(files[0], " ".join(str(exc).split())[:200] or type(exc).__name__)

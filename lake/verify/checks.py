@@ -6,14 +6,25 @@ from datetime import timedelta
 from itertools import zip_longest
 
 from lake import layout
-from lake.clock import from_us
+from lake.clock import day_of
 from lake.covers import coalesced, holds, uncovered
 from lake.layout import Life, SeqRange
 from lake.rowhash import added
-from lake.schema import SEGMENTS, SEQ_BITS, Table
+from lake.schema import FEED_HEALTH, SEALED, SEGMENTS, SEQ_BITS, Table
 from lake.verify.findings import Finding, Line, Severity, What
-from lake.verify.inventory import SEALED, File, Inventory
-from lake.verify.known import YOUNG_US, Known, Segment, covered, is_on_record, is_retired, place, ranges, reached
+from lake.verify.inventory import File, Inventory
+from lake.verify.known import (
+    YOUNG_US,
+    Known,
+    Segment,
+    covered,
+    is_on_record,
+    is_retired,
+    is_unlined,
+    place,
+    ranges,
+    reached,
+)
 
 ERROR, WARNING, INFORMATION = Severity.ERROR, Severity.WARNING, Severity.INFORMATION
 
@@ -58,7 +69,7 @@ def listed(known: Known) -> Iterator[Finding]:
         if span is None:
             found = "its name is neither a sequence range nor that of a merged file"
             yield Finding(ERROR, What.UNLISTED, path, found, "move it away: readers take its rows", file.part)
-        elif file.part.table is not SEGMENTS and path not in named:
+        elif file.part.table is not SEGMENTS and path not in named and not is_unlined(known, file.part.day):
             is_next = span.first > ends.get(Life(span.collector, span.epoch), -1)
             yield _unlisted(known, file, span, is_sealed=span in spans, is_next=is_next)
 
@@ -103,13 +114,17 @@ def _unlisted(known: Known, file: File, span: SeqRange, *, is_sealed: bool, is_n
 
 
 def ranged(known: Known) -> Iterator[Finding]:
-    """Files whose rows lie outside the range that their name spells."""
+    """Files whose rows lie outside the range that their name spells.
+
+    A minute of health has the `seq` of its last frame, and lies in the segment in which it was over: maybe a later one.
+    """
     for file in known.inventory.files.values():
         span = file.span
         if span is None or file.part.table not in SEALED or file.first_seq is None or file.last_seq is None:
             continue
         is_it = file.part.table is not SEGMENTS or (file.first_seq, file.last_seq) == (span.first, span.last)
-        if not is_it or file.first_seq < span.first or file.last_seq > span.last:
+        is_early = file.first_seq < (span.first if file.part.table is not FEED_HEALTH else span.epoch << SEQ_BITS)
+        if not is_it or is_early or file.last_seq > span.last:
             found = f"its rows are of {file.first_seq}..{file.last_seq}"
             step = "it is a copy or was renamed: compare it with that range's file, and move it away"
             yield Finding(ERROR, What.WRONG_RANGE, file.path, found, step, file.part, span)
@@ -140,7 +155,7 @@ def _hole(known: Known, before: Segment | None, follows: int, after: Segment) ->
         return Finding(INFORMATION, What.WAITING, span.name, found, step, None, span)
     if _touches_gap(known, start, after.first_us):
         return Finding(INFORMATION, What.LOST, span.name, found, "nothing: the loss is in gaps", None, span)
-    if before is None and _is_old(known, after):
+    if before is None and after.first_us is not None and is_unlined(known, day_of(after.first_us) - timedelta(days=1)):
         return Finding(INFORMATION, What.LOST, span.name, found, "nothing: they are older than is kept", None, span)
     step = "its line was lost, or its segment: run with --repair, which rebuilds the line or notes the loss"
     return Finding(ERROR, What.HOLE, span.name, found, step, None, span)
@@ -151,12 +166,6 @@ def _touches_gap(known: Known, first_us: int | None, last_us: int | None) -> boo
     if first_us is None or last_us is None:
         return False
     return any(start <= last_us and (end is None or end >= first_us) for _, start, end in known.wide)
-
-
-def _is_old(known: Known, segment: Segment) -> bool:
-    kept = known.kept.get(SEGMENTS)
-    since = known.now_us if segment.first_us is None else segment.first_us
-    return kept is not None and from_us(known.now_us) - from_us(since) >= kept - timedelta(days=31)
 
 
 def merged(known: Known) -> Iterator[Finding]:
@@ -172,6 +181,8 @@ def merged(known: Known) -> Iterator[Finding]:
     for where, files in by_place.items():
         for file in files:
             if file.cover is None or where[0] is SEGMENTS:
+                continue
+            if is_unlined(known, file.cover.first_date):
                 continue
             if not holds(sealed, file.cover.ranges):
                 yield _unknown(file)

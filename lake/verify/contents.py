@@ -1,4 +1,7 @@
-"""What is read of the rows themselves. Each function here runs in a process of its own (`lake.verify.apart`)."""
+"""What is read of the rows themselves. Each function here runs in a process of its own (`lake.verify.apart`).
+
+Files are named by their paths below a folder, and so they are in the answers.
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,28 +23,28 @@ class Hashed(NamedTuple):
     rows_hash: int
 
 
-def ledger_lines(files: list[str]) -> pl.DataFrame:
+def ledger_lines(folder: Path, files: list[str]) -> pl.DataFrame:
     """The rows of these files of `segments`: `schema.SEGMENTS`."""
-    return _scan("segments", files).collect()
+    return _scan("segments", folder, files).collect()
 
 
-def gap_rows(files: list[str]) -> pl.DataFrame:
+def gap_rows(folder: Path, files: list[str]) -> pl.DataFrame:
     """The rows of these files of `gaps`: `schema.GAPS`, file."""
-    return _scan("gaps", files, "file").collect()
+    return _scan("gaps", folder, files, "file").collect()
 
 
-def wrong_sums(files: list[str]) -> pl.DataFrame:
+def wrong_sums(folder: Path, files: list[str]) -> pl.DataFrame:
     """The rows of `feed_health` whose messages do not add up: file, connection, minute, messages, sum."""
     total = pl.sum_horizontal(*OUTCOMES).alias("sum")
-    rows = _scan("feed_health", files, "file").select("file", "connection", "minute", "messages", total)
+    rows = _scan("feed_health", folder, files, "file").select("file", "connection", "minute", "messages", total)
     return rows.filter(pl.col("messages").ne_missing(pl.col("sum"))).collect()
 
 
-def hashed(files: list[str]) -> list[Hashed]:
+def hashed(folder: Path, files: list[str]) -> list[Hashed]:
     """Each file's rows counted and hashed, row group by row group."""
     found = []
     for file in files:
-        source, rows, hashes = pq.ParquetFile(file), 0, list[int]()
+        source, rows, hashes = pq.ParquetFile(folder / file), 0, list[int]()
         for group in range(source.num_row_groups):
             frame = pl.from_arrow(source.read_row_group(group))
             assert isinstance(frame, pl.DataFrame)
@@ -59,19 +62,19 @@ class Repeats(NamedTuple):
     example: str
 
 
-def repeats(files: list[str], *, table: str) -> Repeats:
+def repeats(folder: Path, files: list[str], *, table: str) -> Repeats:
     """The rows of all these files together whose key is not their own."""
     key = [name for name in TABLES[table].key if name in TABLES[table].columns]
-    rows = _scan(table, files).select(key)
+    rows = _scan(table, folder, files).select(key)
     twice = rows.group_by(key).agg(times=pl.len()).filter(pl.col("times") > 1).collect()
     example = ", ".join(f"{name} {value}" for name, value in zip(key, twice.row(0), strict=False)) if len(twice) else ""
     return Repeats(files, int((twice["times"] - 1).sum()), example)
 
 
-def _scan(table: str, files: list[str], paths: str | None = None) -> pl.LazyFrame:
+def _scan(table: str, folder: Path, files: list[str], paths: str | None = None) -> pl.LazyFrame:
     schema = dict(TABLES[table].columns)
-    return pl.scan_parquet(
-        files,
+    rows = pl.scan_parquet(
+        [folder / file for file in files],
         schema=schema,
         hive_partitioning=False,
         missing_columns="insert",
@@ -79,6 +82,7 @@ def _scan(table: str, files: list[str], paths: str | None = None) -> pl.LazyFram
         glob=False,
         include_file_paths=paths,
     )
+    return rows if paths is None else rows.with_columns(pl.col(paths).str.strip_prefix(f"{folder}/"))
 
 
 class Told(NamedTuple):
@@ -92,13 +96,13 @@ class Told(NamedTuple):
     received: tuple[int | None, int | None]
 
 
-def told(files: list[str], *, table: str) -> list[Told]:
+def told(folder: Path, files: list[str], *, table: str) -> list[Told]:
     """What the ledger would say of each of these files of that table."""
     found = []
     for file in files:
-        rows = _scan(table, [file]).collect()
+        rows = _scan(table, folder, [file]).collect()
         ends = (_bounds(rows, TABLES[table].time), _bounds(rows, "received_time"))
-        found.append(Told(file, rows.height, Path(file).stat().st_size, rows_hash(rows), *ends))
+        found.append(Told(file, rows.height, (folder / file).stat().st_size, rows_hash(rows), *ends))
     return found
 
 

@@ -1,57 +1,30 @@
-"""What lies below the lake's root, and what the footers of its files say: each is read once, none of the rows.
+"""What lies below the lake's root, and what the footers of its files say: each is read once, none of the rows."""
 
-This file alone of `lake.verify` knows how files are listed, opened and moved.
-"""
-
-import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake import layout
+from lake import layout, wal
 from lake.covers import FOOTER, Cover
 from lake.errors import BadName, LakeError
-from lake.layout import Life, Part, SeqRange
-from lake.schema import (
-    DEAD_LETTERS,
-    DEPTH,
-    EVENTS,
-    FEED_HEALTH,
-    GAPS,
-    HISTORY,
-    MARKETS,
-    QUOTES,
-    RAW,
-    SEGMENTS,
-    SEQ_BITS,
-    TABLES,
-    TRADES,
-    VENUE_STATS,
-    Table,
-)
+from lake.files import Files, Stat
+from lake.layout import Life, Merged, Part, SeqRange
+from lake.schema import SEALED, SEGMENTS, SEQ_BITS, TABLES, Table
 from lake.store import Store
-from lake.wal import ASIDE
 
-SEALED: Final = (
-    QUOTES, TRADES, DEPTH, HISTORY, VENUE_STATS, MARKETS, EVENTS, GAPS, DEAD_LETTERS, FEED_HEALTH, RAW, SEGMENTS,
-)  # fmt: skip
-"""The tables whose files are segments, or merged from them; all others are computed from these."""
-
-TRASH: Final = "_trash"
-QUARANTINE: Final = "_quarantine"
 NOTE: Final = ".lost"
 """The suffix of a note in the quarantine about a file that was not there any more."""
 
-_MERGED: Final = re.compile(r"(?:hour-\d\d|day|month)(?:-\d+)?")
 _THREADS: Final = 8
 _BATCH: Final = 200  # files
+_TAIL: Final = 1 << 16  # bytes; most footers are shorter
 
 Tell = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -75,7 +48,7 @@ class File:
     @property
     def is_merged(self) -> bool:
         """Whether its name is that of a merged file."""
-        return self.part.table in SEALED and _MERGED.fullmatch(self.part.name) is not None
+        return _is_merged(self.part)
 
 
 class Loose(NamedTuple):
@@ -101,7 +74,7 @@ class Inventory:
     files: dict[str, File] = field(default_factory=dict)  # by path
     temps: list[Loose] = field(default_factory=list)
     strangers: list[Loose] = field(default_factory=list)
-    trash: dict[str, list[str]] = field(default_factory=dict)  # former path to where it lies now
+    trash: dict[str, Part] = field(default_factory=dict)  # by path, what each was
     quarantine: set[str] = field(default_factory=set)  # former paths
     wal: dict[Life, list[Log]] = field(default_factory=dict)  # by life, in order
     aside: list[Path] = field(default_factory=list)  # pieces of the log that could not be read
@@ -116,130 +89,106 @@ class Inventory:
         return any(log.first_seq <= span.first for log in logs)
 
 
-def _root(store: Store) -> Path:
-    if not isinstance(store.root, Path):
-        raise LakeError(f"lake {store.root}: is in a bucket, which `movers verify` cannot look through yet")
-    return store.root
+def take(store: Store, folder: Path, tell: Tell) -> Inventory:
+    """The inventory of the lake and of its log in `folder`. Raises `OSError` where something cannot be listed.
 
-
-def take(store: Store, wal: Path, tell: Tell) -> Inventory:
-    """The inventory of the lake and of its log. Raises `OSError` where a folder cannot be listed."""
-    found, parts = Inventory(), list[tuple[Part, Loose]]()
-    for table in TABLES.values():
-        for loose in _walk(store, layout.folder(table)):
-            name = PurePosixPath(loose.path).name
-            try:
-                parts.append((layout.parse(PurePosixPath(loose.path)), loose))
-            except BadName:
-                (found.temps if name.startswith(".") else found.strangers).append(loose)
+    First the log, then the ledger, then all else: what goes on meanwhile goes the other way.
+    """
+    found, parts = Inventory(wal=_logs(folder)), list[tuple[Part, Stat]]()
+    found.aside = sorted((folder / wal.ASIDE).glob("*"))
+    for table in (SEGMENTS, *(table for table in TABLES.values() if table is not SEGMENTS)):
+        paths = store.files.walk(layout.folder(table))
+        for path, stat in store.files.stats(paths).items():
+            part = _part(path)
+            if part is not None:
+                parts.append((part, stat))
+            else:
+                is_temp = PurePosixPath(path).name.startswith(".")
+                (found.temps if is_temp else found.strangers).append(Loose(path, stat.size, stat.modified // 1_000))
     batches = [parts[start : start + _BATCH] for start in range(0, len(parts), _BATCH)]
     with ThreadPoolExecutor(_THREADS) as pool:
         done = 0
-        for batch in pool.map(lambda pairs: [_look(store, *pair) for pair in pairs], batches):
+        for batch in pool.map(
+            lambda pairs: [_look(store.files, part, str(part.path), at) for part, at in pairs], batches
+        ):
             found.files |= {file.path: file for file in batch if file is not None}
             done += len(batch)
             tell("reading footers", done, len(parts))
-    for loose in _walk(store, TRASH):
-        found.trash.setdefault("/".join(loose.path.split("/")[2:]), []).append(loose.path)
-    found.quarantine = {loose.path.partition("/")[2].removesuffix(NOTE) for loose in _walk(store, QUARANTINE)}
-    _take_log(found, wal)
+    trash = {path: _part(path.split("/", 2)[-1]) for path in store.files.walk(layout.TRASH)}
+    found.trash = {path: part for path, part in trash.items() if part is not None}
+    quarantine = store.files.walk(layout.QUARANTINE)
+    found.quarantine = {path.partition("/")[2].removesuffix(NOTE) for path in quarantine}
     return found
 
 
-def _take_log(found: Inventory, wal: Path) -> None:
-    if not wal.is_dir():
-        return
-    for path in sorted(wal.iterdir()):
-        named = layout.parse_wal(path.name)
-        if named is not None:
-            life, number, _ = named
-            log = Log(path, (life.epoch << SEQ_BITS) + number, path.stat().st_size)
-            found.wal.setdefault(life, []).append(log)
-    for logs in found.wal.values():
-        logs.sort(key=lambda log: log.first_seq)
-    found.aside = sorted((wal / ASIDE).iterdir()) if (wal / ASIDE).is_dir() else []
+def look(store: Store, path: str, part: Part) -> File | None:
+    """A file that lies at `path` below the root, as the part that it was; None if it is gone."""
+    stat = store.files.stat(path)
+    return None if stat is None else _look(store.files, part, path, stat)
 
 
-def look(store: Store, path: str) -> File | None:
-    """A file that lies anywhere below the root, as the part that its former path names; None if it is gone."""
-    former = path.split("/", 2)[2] if path.startswith(f"{TRASH}/") else path
-    part = layout.parse(PurePosixPath(former))
-    with suppress(FileNotFoundError):
-        status = (_root(store) / path).stat()
-        return _look(store, part, Loose(path, status.st_size, status.st_mtime_ns // 1_000))
+def is_changed(store: Store, inventory: Inventory, paths: Collection[str]) -> bool:
+    """Whether a sealed file, or one of `paths`, is gone or another one since, or a merged one has come."""
+    now = dict[str, Stat]()
+    for table in TABLES.values():
+        now |= store.files.stats(store.files.walk(layout.folder(table)))
+    for path, file in inventory.files.items():
+        stat = now.get(path)
+        is_same = stat is not None and (stat.size, stat.modified // 1_000) == (file.size, file.modified_us)
+        if not is_same and (file.part.table in SEALED or path in paths):
+            return True
+    new = (_part(path) for path in now.keys() - inventory.files.keys())
+    return any(part is not None and _is_merged(part) for part in new)
+
+
+def _is_merged(part: Part) -> bool:
+    return part.table in SEALED and Merged.parse(part.name) is not None
+
+
+def _part(path: str) -> Part | None:
+    with suppress(BadName):
+        return layout.parse(PurePosixPath(path))
     return None
 
 
-def move(store: Store, path: str, to: str) -> None:
-    """Give a file another path below the root; one that is there already is not overwritten but gets company."""
-    target, number = _root(store) / to, 0
-    while target.exists():
-        number += 1
-        target = _root(store) / f"{to}.{number}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (_root(store) / path).rename(target)
+def _logs(folder: Path) -> dict[Life, list[Log]]:
+    """The files of the log by life, in the order of their records."""
+    found: dict[Life, list[Log]] = {}
+    for life in wal.lives(folder):
+        for path in wal.files(folder, life):
+            named = layout.parse_wal(path.name)
+            with suppress(FileNotFoundError):  # sealed meanwhile
+                if named is not None:
+                    log = Log(path, (life.epoch << SEQ_BITS) + named[1], path.stat().st_size)
+                    found.setdefault(life, []).append(log)
+    return found
 
 
-def remove(store: Store, path: str) -> None:
-    """Remove a temporary file."""
-    (_root(store) / path).unlink(missing_ok=True)
-
-
-def write_note(store: Store, path: str, text: str) -> None:
-    """A small text file below the root."""
-    place = _root(store) / path
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text + "\n")
-
-
-def address(store: Store, path: str) -> str:
-    """Where an engine finds a file."""
-    return str(_root(store) / path)
-
-
-def _walk(store: Store, folder: str) -> list[Loose]:
-    """Every file below a folder, in path order; none if it is not there."""
-    found, folders = [], [folder]
-    while folders:
-        above = folders.pop()
-        try:
-            entries = sorted(os.scandir(_root(store) / above), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        for entry in entries:
-            path = f"{above}/{entry.name}"
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-                continue
-            with suppress(FileNotFoundError):
-                status = entry.stat()
-                found.append(Loose(path, status.st_size, status.st_mtime_ns // 1_000))
-    return sorted(found)
-
-
-def _look(store: Store, part: Part, loose: Loose) -> File | None:
-    """The file with what its footer says; None if it went away meanwhile."""
+def _look(files: Files, part: Part, path: str, stat: Stat) -> File | None:
+    """The file at `path` with what its footer says; None if it went away meanwhile."""
     span = None
     with suppress(BadName):
         span = SeqRange.parse(part.name)
-    file = File(part, part.path.as_posix(), span, loose.size, loose.modified_us)
+    file = File(part, str(part.path), span, stat.size, stat.modified // 1_000)
     try:
-        return _with_footer(file, _footer(store, loose))
+        return _with_footer(file, _footer(files, path))
     except FileNotFoundError:
         return None
+    except (ConnectionError, PermissionError):  # says nothing against the file
+        raise
     except (pa.ArrowException, LakeError, OSError, ValueError) as exc:
         return replace(file, damage=" ".join(str(exc).split())[:200])
 
 
-def _footer(store: Store, loose: Loose) -> pq.FileMetaData:
+def _footer(files: Files, path: str) -> pq.FileMetaData:
     """Mark and length first: a parser is given nothing that is not at least shaped like a footer."""
-    with (_root(store) / loose.path).open("rb") as source:
-        head = source.read(4)
-        source.seek(max(0, loose.size - 8))
-        length, mark = int.from_bytes(source.read(4), "little"), source.read()
-        if not (head == mark == b"PAR1" and length + 12 <= loose.size):
-            raise ValueError(f"{loose.size:,} bytes that do not begin and end as Parquet does")
-        return pq.read_metadata(source)
+    head, tail, size = files.edges(path, 4, _TAIL)
+    length = int.from_bytes(tail[-8:-4], "little")
+    if not (head == tail[-4:] == b"PAR1" and length + 12 <= size):
+        raise ValueError(f"{size:,} bytes that do not begin and end as Parquet does")
+    if length + 8 > len(tail):
+        _, tail, _ = files.edges(path, 4, length + 8)
+    return pq.read_metadata(BytesIO(tail))
 
 
 def _with_footer(file: File, footer: pq.FileMetaData) -> File:

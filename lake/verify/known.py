@@ -3,18 +3,19 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
 
 import polars as pl
 
 from lake import layout
-from lake.clock import DAY_US, MINUTE_US, from_us, parse_time, to_us
+from lake.clock import DAY_US, HOUR_US, MINUTE_US, from_us, parse_time, to_us
 from lake.covers import uncovered
 from lake.layout import Life, SeqRange
-from lake.schema import GAPS, QUOTES, TABLES, TRADES, Table
+from lake.retain import is_over
+from lake.schema import GAPS, QUOTES, SEALED, SEGMENTS, TABLES, TRADES, Table
 from lake.verify.findings import Line
-from lake.verify.inventory import SEALED, File, Inventory
+from lake.verify.inventory import File, Inventory
 
 YOUNG_US: Final = 60 * MINUTE_US
 """What is younger may be the work of somebody who is still at it."""
@@ -44,7 +45,7 @@ class Known(NamedTuple):
     inventory: Inventory
     ledger: Ledger
     wide: Sequence[tuple[str, int, int | None]]  # gaps of whole venues: venue; start and end, microseconds
-    kept: Mapping[Table, timedelta]  # how long rows of a table are kept; a table that is not in it keeps them for ever
+    kept: Mapping[str, timedelta | None]  # how long tables are kept, by name; None, or not there = for ever
     now_us: int
 
 
@@ -93,10 +94,19 @@ def _most(one: int | None, other: int | None) -> int | None:
 
 
 def is_retired(known: Known, line: Line) -> bool:
-    """Whether the rows of a line were to be kept no longer."""
-    kept = known.kept.get(line.table)
-    day = from_us(known.now_us).date() if kept is None else (from_us(known.now_us) - kept).date()
-    return kept is not None and line.part.partition["date"] <= day.isoformat()
+    """Whether the rows of a line may be gone for their age."""
+    return _is_retired(known, line.table, span_us(line)[0])
+
+
+def is_unlined(known: Known, day: date) -> bool:
+    """Whether the lines of segments of that day may be gone for their age, while their files are kept."""
+    return _is_retired(known, SEGMENTS, to_us(datetime.combine(day, time(), UTC)))
+
+
+def _is_retired(known: Known, table: Table, first_us: int) -> bool:
+    """The least that goes at once is an hour's file."""
+    kept, end = known.kept.get(table.name), first_us - first_us % HOUR_US + HOUR_US
+    return kept is not None and is_over(from_us(end), kept, from_us(known.now_us))
 
 
 def is_on_record(known: Known, line: Line) -> bool:

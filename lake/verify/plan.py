@@ -14,13 +14,13 @@ from typing import Final
 from lake import layout
 from lake.clock import to_us
 from lake.covers import coalesced, holds
-from lake.layout import SeqRange
+from lake.layout import QUARANTINE, TRASH, SeqRange
 from lake.schema import SEGMENTS, Table
 from lake.store import Store
 from lake.verify import contents
 from lake.verify.apart import Apart
 from lake.verify.findings import Finding, Line, Severity, What
-from lake.verify.inventory import NOTE, QUARANTINE, TRASH, File, address, look
+from lake.verify.inventory import NOTE, File, look
 from lake.verify.known import (
     PRICED,
     YOUNG_US,
@@ -73,7 +73,7 @@ def plan(store: Store, survey: Survey, now: datetime, processes: Apart) -> list[
         if path in survey.known.inventory.files
     ]
     whole = {path: file for path, file in survey.known.inventory.files.items() if path not in bad and not file.damage}
-    trashed = _trashed(store, survey)
+    trashed = [] if survey.report.is_sound else _trashed(store, survey)
     back = _ledger_back(survey, whole, trashed, bad)
     if back:  # what else is wrong will be known when these are read
         return [step for step in steps if step.path.startswith(layout.folder(SEGMENTS))] + back
@@ -85,7 +85,7 @@ def plan(store: Store, survey: Survey, now: datetime, processes: Apart) -> list[
 
 def _trashed(store: Store, survey: Survey) -> list[tuple[str, File]]:
     """The files in `_trash` that can be read, and where they lie."""
-    found = ((path, look(store, path)) for paths in survey.known.inventory.trash.values() for path in paths)
+    found = ((path, look(store, path, part)) for path, part in survey.known.inventory.trash.items())
     return [(path, file) for path, file in found if file is not None and file.damage is None]
 
 
@@ -128,7 +128,7 @@ def _lost(survey: Survey, whole: dict[str, File], trashed: list[tuple[str, File]
             lost.append(line)
         elif path not in taken:
             taken.add(path)
-            former = "/".join(path.split("/")[2:])
+            former = str(survey.known.inventory.trash[path].path)
             steps.append(Step(Verb.RESTORE, path, former, f"holds {line.rows:,} rows that are missing"))
     return lost, steps
 
@@ -236,7 +236,7 @@ def _tidied(store: Store, survey: Survey, whole: dict[str, File], now: datetime,
     if not old:
         return steps
     sound = _sound(store, [file for file in whole.values() if file.cover is not None], processes)
-    stamp = f"{now:%Y%m%dT%H%M%S}"
+    stamp = layout.stamp(now)
     for file in old:
         same = (other for other in sound if place(other) == place(file) and other is not file)
         if any(other.cover is not None and holds(other.cover.ranges, ranges(file)) for other in same):
@@ -246,11 +246,6 @@ def _tidied(store: Store, survey: Survey, whole: dict[str, File], now: datetime,
 
 def _sound(store: Store, merged: list[File], processes: Apart) -> list[File]:
     """Those merged files whose rows are what their footers say."""
-    by_address = {address(store, file.path): file for file in merged}
-    answers = processes.run(contents.hashed, [[at] for at in by_address])
-    found = {each.file: each for answer in answers.given for each in answer}
-    return [
-        file
-        for at, file in by_address.items()
-        if at in found and file.cover is not None and found[at].rows_hash == file.cover.rows_hash
-    ]
+    answers = processes.run(store.root, contents.hashed, [[file.path] for file in merged])
+    found = {each.file: each.rows_hash for answer in answers.given for each in answer}
+    return [file for file in merged if file.cover is not None and found.get(file.path) == file.cover.rows_hash]

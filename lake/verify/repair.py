@@ -2,30 +2,26 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from datetime import date, datetime
 from functools import partial
+from itertools import chain, count
 from pathlib import PurePosixPath
 from typing import Final
 
 from lake import layout
 from lake.clock import day_of, to_us
 from lake.layout import Part, SeqRange
-from lake.lock import only_one
-from lake.schema import GAPS, SEGMENTS, SEQ_BITS
+from lake.lease import UPKEEP, sole
+from lake.schema import GAPS, SEALED, SEGMENTS, SEQ_BITS
 from lake.store import Store
 from lake.verify import contents
 from lake.verify.apart import Apart
-from lake.verify.inventory import SEALED, address, move, remove, write_note
 from lake.verify.plan import Step, Verb, plan
 from lake.verify.survey import Survey
 from lake.vocab import Gap
 
 COLLECTOR: Final = "repair"
 """Under this name a repair seals what it writes."""
-
-_ROLES: Final = ("repair", "maintenance")
-"""One repair at a time, and nobody merges files meanwhile."""
 
 _ROUNDS: Final = 5
 """What comes back in one round may show what is missing in the next."""
@@ -34,13 +30,11 @@ _ROUNDS: Final = 5
 def repair(
     store: Store, look: Callable[[], Survey], now: datetime, processes: Apart, say: Callable[[Step], None]
 ) -> Survey:
-    """Do what can be done, and return how the lake is then. Raises `LakeError`, `OSError`.
+    """Do what can be done, and return how the lake is then; nobody else mends or merges meanwhile.
 
-    `look` surveys the lake, `say` is told each step that was done.
+    Raises `LakeError`, `OSError`. `look` surveys the lake, `say` is told each step that was done.
     """
-    with ExitStack() as locks:
-        for role in _ROLES:
-            locks.enter_context(only_one(store.local, role))
+    with sole(store, UPKEEP) as store:
         found = look()
         for _ in range(_ROUNDS):
             steps = plan(store, found, now, processes)
@@ -58,19 +52,30 @@ def carry_out(
     order = {verb: place for place, verb in enumerate(Verb)}
     gaps = list[Step]()
     for step in sorted(steps, key=lambda step: order[step.verb]):
+        store.require_owner()
         match step.verb:
             case Verb.QUARANTINE | Verb.RESTORE | Verb.TRASH:
-                move(store, step.path, step.to)
+                _move(store, step.path, step.to)
             case Verb.NOTE:
-                write_note(store, step.to, f"{now.isoformat()} {step.why}")
+                _write(store, step.to, f"{now.isoformat()} {step.why}\n")
             case Verb.REMOVE:
-                remove(store, step.path)
+                store.files.remove(step.path)
             case Verb.LIST:
                 gaps += _list(store, step, processes)
             case Verb.RECORD:
                 gaps.append(step)
         say(step)
     _record(store, gaps, to_us(now))
+
+
+def _move(store: Store, path: str, to: str) -> None:
+    """Give a file another path; one that is there already is not overwritten but gets company."""
+    places = chain([to], (f"{to}.{number}" for number in count(1)))
+    store.files.move(path, next(place for place in places if store.files.stat(place) is None))
+
+
+def _write(store: Store, path: str, text: str) -> None:
+    store.files.replace(path, lambda place: place.write_text(text))
 
 
 def _list(store: Store, step: Step, processes: Apart) -> list[Step]:
@@ -80,11 +85,11 @@ def _list(store: Store, step: Step, processes: Apart) -> list[Step]:
     """
     span, ledger = step.span, layout.parse(PurePosixPath(step.path))
     assert span is not None
-    found = [(part, told) for part in _parts(store, span) for told in _told(store, part, processes)]
+    day = ledger.day
+    found = [(part, told) for part in _parts(store, span, day) for told in _told(store, part, processes)]
     ends = [end for _, told in found for end in (*told.received, *told.times) if end is not None]
     head = (span.collector, span.epoch, span.first, span.last, span.last - span.first + 1)
     tail = (None, min(ends, default=None), max(ends, default=None))
-    day = date.fromisoformat(ledger.partition["date"])
     lines: list[tuple[object, ...]] = [
         (
             *head,
@@ -105,16 +110,15 @@ def _list(store: Store, step: Step, processes: Apart) -> list[Step]:
     return [Step(Verb.RECORD, venue, start_us=min(ends), end_us=max(ends)) for venue in sorted(venues)]
 
 
-def _parts(store: Store, span: SeqRange) -> list[Part]:
-    """The files of a segment."""
+def _parts(store: Store, span: SeqRange, day: date) -> list[Part]:
+    """The files of a segment of that day."""
     tables = (table for table in SEALED if table is not SEGMENTS)
-    return [part for table in tables for part in store.parts(table) if part.name == span.name]
+    return [part for table in tables for part in store.parts(table, dates=[day]) if part.name == span.name]
 
 
 def _told(store: Store, part: Part, processes: Apart) -> list[contents.Told]:
     """What a line says of a file; nothing if it cannot be read."""
-    path = address(store, part.path.as_posix())
-    answers = processes.run(partial(contents.told, table=part.table.name), [[path]])
+    answers = processes.run(store.root, partial(contents.told, table=part.table.name), [[str(part.path)]])
     return [each for given in answers.given for each in given]
 
 
@@ -139,6 +143,6 @@ def _record(store: Store, gaps: Iterable[Step], now_us: int) -> None:
 
 
 def _sealed(store: Store) -> list[SeqRange]:
-    """What earlier repairs sealed."""
-    prefix = f"{COLLECTOR}-"
-    return [SeqRange.parse(part.name) for part in store.parts(SEGMENTS) if part.name.startswith(prefix)]
+    """What earlier repairs sealed, merged since or not, with or without its line."""
+    spans = (span for table in (GAPS, SEGMENTS) for part in store.parts(table) for span in store.spans(part))
+    return [span for span in spans if span.collector == COLLECTOR]

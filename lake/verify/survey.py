@@ -20,12 +20,12 @@ from lake.clock import to_us
 from lake.covers import uncovered
 from lake.derived.prices import distinct_gaps
 from lake.errors import LakeError
-from lake.schema import FEED_HEALTH, GAPS, MARKETS, SEGMENTS, TRADES, Table
+from lake.schema import FEED_HEALTH, GAPS, MARKETS, SEALED, SEGMENTS, TRADES, Table
 from lake.store import Store
 from lake.verify import checks, contents
 from lake.verify.apart import WORKERS, Apart, Fault, Work
 from lake.verify.findings import Finding, Report, Severity, What
-from lake.verify.inventory import SEALED, File, Inventory, Tell, address, take
+from lake.verify.inventory import File, Inventory, Tell, is_changed, take
 from lake.verify.known import Known, ledger_of, ranges
 
 _Answer = TypeVar("_Answer")
@@ -37,6 +37,9 @@ DAYS: Final = 2
 """Days of a table and venue in which keys are compared unless all are."""
 
 _JOB: Final = 500  # files
+_LOOKS: Final = 4
+"""How often a lake is looked at in which files are merged meanwhile, so that what was seen of it may not fit."""
+
 _KEYLESS: Final = (GAPS, SEGMENTS)  # a gap is written again with its end; of lines the checks see to that
 
 
@@ -46,6 +49,7 @@ class Survey:
 
     known: Known
     report: Report
+    is_torn: bool = False  # files were gone before they were read
 
 
 def silent(what: str, done: int, of: int) -> None:
@@ -59,18 +63,23 @@ def survey(
     now: datetime,
     seed: int = 0,
     full: bool = False,
-    kept: Mapping[Table, timedelta] | None = None,
+    kept: Mapping[str, timedelta | None] | None = None,
     wal: Path | None = None,
     tell: Tell = silent,
 ) -> Survey:
     """What is wrong with the lake, the worst first.
 
-    `seed` chooses the sample; `full` reads every file to its last byte and compares every key. `kept` says how long the
-    rows of a table are kept, so that what is older may be gone; `wal` is the folder of the log, if it has a place of
-    its own. Raises `OSError` where a folder cannot be listed.
+    `seed` chooses the sample; `full` reads every file to its last byte and compares every key. `kept` says how long
+    each table is kept (`lake.retain.kept`), so that what is older may be gone; `wal` is the folder of the log, if it
+    has a place of its own. Raises `OSError` where something cannot be listed or had.
     """
-    inventory = take(store, wal or store.local / "wal", tell)
-    return _survey(store, inventory, processes, to_us(now), None if full else Random(seed), kept or {}, tell)
+    for _ in range(_LOOKS):
+        inventory = take(store, wal or store.local / "wal", tell)
+        found = _survey(store, inventory, processes, to_us(now), None if full else Random(seed), kept or {}, tell)
+        wrong = {finding.where for finding in found.report.findings if finding.severity is Severity.ERROR}
+        if not found.is_torn and not (wrong and is_changed(store, inventory, wrong)):
+            break
+    return found
 
 
 def _survey(
@@ -79,7 +88,7 @@ def _survey(
     processes: Apart,
     now_us: int,
     rng: Random | None,
-    kept: Mapping[Table, timedelta],
+    kept: Mapping[str, timedelta | None],
     tell: Tell,
 ) -> Survey:
     report = Report(files=len(inventory.files), is_full=rng is None)
@@ -97,7 +106,7 @@ def _survey(
     report.add([checks.damage(known, file, reason) for file, reason in reader.faults])
     order = {severity: place for place, severity in enumerate(Severity)}
     report.findings.sort(key=lambda finding: (order[finding.severity], finding.what, finding.where))
-    return Survey(known, report)
+    return Survey(known, report, reader.is_torn)
 
 
 class _Reader:
@@ -107,10 +116,10 @@ class _Reader:
         self.inventory = inventory
         self.report = report
         self.faults: list[tuple[File, str]] = []
+        self.is_torn = False
         self._store = store
         self._processes = processes
         self._tell = tell
-        self.by_address = {address(store, path): file for path, file in inventory.files.items()}
 
     def read(self, work: Work[_Answer], table: Table) -> list[_Answer]:
         """The work on all files of a table that another does not cover."""
@@ -119,13 +128,20 @@ class _Reader:
 
     def on(self, work: Work[_Answer], jobs: Sequence[Sequence[File]], what: str) -> list[_Answer]:
         """The work on these files; those at fault from now on count as damaged."""
-        named = [[address(self._store, file.path) for file in job] for job in jobs]
-        answers = self._processes.run(work, named, lambda done: self._tell(f"reading {what}", done, len(jobs)))
+        named = [[file.path for file in job] for job in jobs]
+        tell = partial(self._tell, f"reading {what}")
+        answers = self._processes.run(self._store.root, work, named, lambda done: tell(done, len(jobs)))
         self._note(answers.faults)
         return answers.given
 
     def _note(self, faults: Iterable[Fault]) -> None:
-        self.faults += [(self.by_address[fault.file], fault.reason) for fault in faults]
+        """One that is gone meanwhile is not damaged."""
+        for path, reason in faults:
+            file = self.inventory.files[path]
+            if self._store.exists(file.part):
+                self.faults.append((file, reason))
+            else:
+                self.is_torn = True
 
 
 def _none(table: Table) -> pl.DataFrame:
@@ -142,7 +158,7 @@ def _uncovered(files: Sequence[File]) -> list[File]:
 
 def _wide(reader: _Reader) -> list[tuple[str, int, int | None]]:
     """The gaps of whole venues, each once: venue, start and end."""
-    venues = {place: file.part.values[0] for place, file in reader.by_address.items() if file.part.table is GAPS}
+    venues = {file.path: file.part.values[0] for file in reader.inventory.of(GAPS)}
     found = reader.read(contents.gap_rows, GAPS)
     if not found:
         return []
@@ -167,7 +183,7 @@ def _sums(reader: _Reader) -> list[Finding]:
     found = []
     for wrong in reader.read(contents.wrong_sums, FEED_HEALTH):
         for row in wrong.iter_rows(named=True):
-            file = reader.by_address[row["file"]]
+            file = reader.inventory.files[row["file"]]
             said = (
                 f"{row['connection']}, {row['minute']:%Y-%m-%d %H:%M}: {row['messages']} messages, {row['sum']} told of"
             )
@@ -185,8 +201,8 @@ def _hash(reader: _Reader, known: Known, rng: Random | None) -> None:
     size = max(1, min(50, len(files) // (4 * WORKERS)))
     jobs = [files[start : start + size] for start in range(0, len(files), size)]
     for answer in reader.on(contents.hashed, jobs, "rows"):
-        for address_, rows, rows_hash in answer:
-            file = reader.by_address[address_]
+        for path, rows, rows_hash in answer:
+            file = reader.inventory.files[path]
             expected = told.get(file.path) if file.cover is None else file.cover.rows_hash
             if rows != file.rows:
                 reader.faults.append((file, f"holds {rows:,} rows, and its footer tells of {file.rows:,}"))
@@ -215,7 +231,7 @@ def _keys(reader: _Reader, rng: Random | None) -> None:
         severity = Severity.WARNING if table in (TRADES, MARKETS) else Severity.ERROR
         for answer in reader.on(partial(contents.repeats, table=table.name), chosen, f"keys of {table.name}"):
             if answer.repeated:
-                file = reader.by_address[answer.files[0]]
+                file = reader.inventory.files[answer.files[0]]
                 where = file.part.path.parent.as_posix()
                 said = f"{answer.repeated:,} rows have the key of another, as {answer.example}"
                 step = "look for a file that is there twice; trades are counted once all the same"

@@ -28,10 +28,10 @@ def lake(session, tmp_path) -> Path:
     return Path(shutil.copytree(session, tmp_path / "lake"))
 
 
-def verify(folder: Path, *arguments: str) -> tuple[int, str, str]:
-    """The command in a process of its own: exit code, standard output, standard error."""
+def verify(folder: Path, *arguments: str, quotes: int = 0) -> tuple[int, str, str]:
+    """The command: exit code, standard output, standard error. Quotes are kept so many days, 0 = for ever."""
     command = [MOVERS, "verify", "--lake", folder, *arguments]
-    env = os.environ | {"COLUMNS": "250"}
+    env = os.environ | {"COLUMNS": "250", "RETENTION_DAYS": f"quotes={quotes}"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=folder.parent, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
@@ -73,6 +73,14 @@ def test_damage_is_exit_code_1_and_a_repair_0(lake):
     assert {path: mark for path, mark in files(lake).items() if not path.endswith(".lock")} == {
         path: mark for path, mark in mended.items() if not path.endswith(".lock")
     }
+
+
+def test_what_is_kept_no_longer_is_not_missed(lake):
+    """Rows of long ago that RETENTION_DAYS lets go are no finding, and a repair has nothing to do."""
+    sorted((lake / "quotes").rglob("*.parquet"))[7].unlink()
+    assert verify(lake)[0] == 1
+    code, out, said = verify(lake, "--repair", quotes=1)
+    assert code == 0 and "Nothing found" in out and "gap" not in said
 
 
 @pytest.mark.parametrize(

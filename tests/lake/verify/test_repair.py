@@ -10,14 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.jobs.maintenance import maintain
 from lake.errors import LakeError
 from lake.lock import only_one
 from lake.query import Lake
+from lake.retain import kept
 from lake.schema import BARS, FEED_HEALTH, GAPS, QUOTES, SEGMENTS, TRADES
 from lake.store import Store
 from lake.verify.findings import What
 from lake.verify.plan import Step, Verb, plan
 from lake.verify.repair import repair
+from lake.verify.survey import survey
 from tests.builders import TODAY, instant, quote
 from tests.lake.lakes import derive, row, rows
 from tests.lake.verify.small import (
@@ -261,6 +264,19 @@ def test_nobody_merges_meanwhile(lake, processes):
     """While maintenance is at work on the lake a repair is refused, before it looks."""
     with only_one(lake.local, "maintenance"), pytest.raises(LakeError, match="maintenance already"):
         repair(lake, lambda: look(lake, processes), NOW, processes, print)
+
+
+def test_what_maintenance_removed_for_its_age_is_not_missed(lake, processes):
+    """Merged, then gone with its trash: no finding and no gap; without a word of how long it is kept, it is missing."""
+    seal(lake, COUNT, day=TODAY + timedelta(days=1))
+    age(lake)
+    keep = kept({"quotes": 2, "segments": 3}, 24)
+    for days in (2, 4, 6, 8):
+        maintain(lake, now := NOW + timedelta(days=days), keep, reserve=0)
+        found = survey(lake, processes, now=now, full=True, kept=keep)
+        assert errors(found.report) == set() and plan(lake, found, now, processes) == []
+    assert [part.day for part in lake.listed(QUOTES)] == [TODAY + timedelta(days=1)] == lake.days(SEGMENTS)[-1:]
+    assert errors(survey(lake, processes, now=now, full=True).report)
 
 
 def test_a_plan_changes_nothing(lake, processes):

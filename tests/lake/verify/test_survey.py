@@ -3,6 +3,7 @@
 import os
 import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.jobs.maintenance import maintain
 from lake.layout import Life, SeqRange, wal_name
 from lake.schema import BARS, FEED_HEALTH, GAPS, QUOTES, SEGMENTS, TRADES
 from lake.store import Store
@@ -321,7 +323,7 @@ def test_rows_that_are_kept_no_longer(lake, processes):
     """A file that is older than its table keeps is not missing."""
     path(lake, QUOTES, 1).unlink()
     for days, expected in ((1, set()), (30, {(What.MISSING, where(QUOTES, 1))})):
-        kept = {QUOTES: timedelta(days=days)}
+        kept = {QUOTES.name: timedelta(days=days)}
         assert errors(survey(lake, processes, now=NOW, kept=kept).report) == expected
 
 
@@ -376,6 +378,20 @@ def test_merged_files_that_overlap(lake, processes):
     assert What.OVERLAP in {what for what, _ in errors(look(lake, processes).report)}
 
 
+def test_what_is_merged_meanwhile_is_not_missed(lake, processes):
+    """After the footers were read all is merged, and its inputs go: what does not fit any more is looked at again."""
+    said = []
+
+    def tell(what: str, done: int, of: int) -> None:
+        if what == "reading segments" and what not in said:
+            maintain(lake, NOW, {}, reserve=0)
+        said.append(what)
+
+    report = survey(lake, processes, now=NOW, full=True, tell=tell).report
+    assert errors(report) == set() and report.hashed == report.files
+    assert said.count("reading segments") == 2
+
+
 def test_the_seed_chooses_the_sample(lake, processes, monkeypatch):
     """The same seed reads the same files; full reads all."""
     monkeypatch.setattr("lake.verify.survey.SAMPLE", 3)
@@ -387,7 +403,7 @@ def test_the_seed_chooses_the_sample(lake, processes, monkeypatch):
 
 def test_a_file_that_ends_its_reader(processes):
     """The process that reads it is gone; the file is named, and all others are read."""
-    answers = processes.run(_abort, [["a", "abort"], ["b"]])
+    answers = processes.run(Path(), _abort, [["a", "abort"], ["b"]])
     assert [fault.file for fault in answers.faults] == ["abort"]
     assert "ends the process" in answers.faults[0].reason
     assert sorted(name for given in answers.given for name in given) == ["a", "b"]
@@ -395,10 +411,10 @@ def test_a_file_that_ends_its_reader(processes):
 
 def test_a_file_that_an_engine_refuses(processes):
     """What the engine says is the reason."""
-    assert processes.run(_abort, [["a", "refuse"]]) == ([["a"]], [("refuse", "no such thing")])
+    assert processes.run(Path(), _abort, [["a", "refuse"]]) == ([["a"]], [("refuse", "no such thing")])
 
 
-def _abort(files: list[str]) -> list[str]:
+def _abort(_: Path, files: list[str]) -> list[str]:
     if any(name.endswith("abort") for name in files):
         os.abort()
     if any(name.endswith("refuse") for name in files):
