@@ -174,9 +174,9 @@ class Folder:
         temp = place.with_name(f".{place.name}.{os.getpid()}.tmp")
         try:
             write(temp)
-            _fsync(temp)
+            fsync(temp)
             temp.replace(place)
-            _fsync(place.parent)
+            fsync(place.parent)
         finally:
             temp.unlink(missing_ok=True)
 
@@ -189,8 +189,8 @@ class Folder:
         source, target = self._root / path, self._root / to
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
-        _fsync(target.parent)
-        _fsync(source.parent)
+        fsync(target.parent)
+        fsync(source.parent)
 
     def prune(self, folder: str) -> None:
         """The deepest first; one that holds something stays."""
@@ -236,7 +236,8 @@ def _unless_gone(exc: OSError) -> None:
         raise exc
 
 
-def _fsync(path: Path) -> None:
+def fsync(path: Path) -> None:
+    """What was written to a file, or which names a folder has, outlasts a power cut."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

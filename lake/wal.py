@@ -25,6 +25,7 @@ from zlib import compress, crc32, decompress
 
 from lake import layout
 from lake.errors import LakeUnwritable
+from lake.files import fsync
 from lake.layout import Life
 
 _CRC: Final = Struct("<I")
@@ -167,7 +168,7 @@ class Log:
         told = {"format": _FORMAT, "boot_id": self._boot_id, "names": list(self._names)}
         _write_all(self._handle, encode(self.life.epoch, number, TITLE, 0, 0, 0, json.dumps(told).encode()))
         os.fsync(self._handle)
-        sync_folder(self.folder)
+        fsync(self.folder)
 
 
 def encode(epoch: int, number: int, kind: int, place: int, received: int, monotonic: int, payload: bytes) -> bytes:
@@ -265,7 +266,7 @@ def write_state(folder: Path, life: Life, number: int, state: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temp.replace(path)
-        sync_folder(folder)
+        fsync(folder)
     finally:
         temp.unlink(missing_ok=True)
 
@@ -319,15 +320,6 @@ def set_aside(flaw: Flaw) -> Path:
             file.seek(flaw.offset)
         copy.write_bytes(file.read())
     return copy
-
-
-def sync_folder(folder: Path) -> None:
-    """Names that were made in the folder outlast a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def boot_id() -> str:

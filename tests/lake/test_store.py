@@ -295,8 +295,8 @@ def test_a_watermark_is_kept(tmp_path):
 def test_every_file_is_synced_before_its_name(tmp_path, monkeypatch):
     """The bytes reach the disk before the rename, and the folder after it: a power cut leaves a whole file or none."""
     order: list[str] = []
-    sync, rename = lake_files._fsync, Path.replace
-    monkeypatch.setattr(lake_files, "_fsync", lambda path: (order.append("sync"), sync(path))[1])
+    sync, rename = lake_files.fsync, Path.replace
+    monkeypatch.setattr(lake_files, "fsync", lambda path: (order.append("sync"), sync(path))[1])
     monkeypatch.setattr(Path, "replace", lambda self, target: (order.append("rename"), rename(self, target))[1])
     new_lake(tmp_path).publish(part_of(1), rows(QUOTES, [quote()]))
     assert order[-3:] == ["sync", "rename", "sync"]

@@ -34,7 +34,7 @@ MUTANTS = [
     ),
     Mutant(
         "a new log's folder is not fsynced", "lake/wal.py",
-        "        os.fsync(self._handle)\n        sync_folder(self.folder)", "        os.fsync(self._handle)",
+        "        os.fsync(self._handle)\n        fsync(self.folder)", "        os.fsync(self._handle)",
         f"{LAKE}/test_wal.py::test_names_outlast_a_power_cut",
     ),
     Mutant(
