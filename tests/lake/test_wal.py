@@ -212,6 +212,8 @@ def test_forget(tmp_path):
     written(tmp_path, told(60), cut=20)
     for number in (20, 40, 60):
         wal.write_state(tmp_path, LIFE, number, b"x")
+    wal.forget(tmp_path, LIFE, 20)
+    assert [path.name for path in wal.files(tmp_path, LIFE)] == ["main-3-20.wal", "main-3-40.wal"]
     wal.forget(tmp_path, LIFE, 40)
     assert [path.name for path in wal.files(tmp_path, LIFE)] == ["main-3-40.wal"]
     assert wal.states(tmp_path, LIFE) == [40, 60]

@@ -2,6 +2,7 @@
 
 import json
 import os
+from itertools import count
 from random import Random
 
 import polars as pl
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.collector.journal import Cut, Tick
 from flows.collector.pipeline import SEGMENT_BYTES, Pipeline, Rule, Segment
 from flows.venues.base import Closed, Frame, Outcome, Wire
 from lake.clock import HOUR_US, MINUTE_US
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
-from lake.vocab import Venue
+from lake.vocab import Gap, Venue
 from tests.flows.feed import SECOND, START, TICKER, Feed, frame, value
 from tests.flows.fuzz import mutated
 
@@ -314,3 +316,22 @@ def test_a_minute_is_accounted_for_in_its_segment():
     (health,) = (rows for (table, _), rows in sealed.rows.items() if table is FEED_HEALTH)
     minute = dict(zip(FEED_HEALTH.columns, health[0], strict=True))
     assert (len(health), minute["frames"], minute["minute"]) == (1, 2, edge - MINUTE_US)
+
+
+def test_time_is_told():
+    """What is due by the clock is due with the tick that says so, in the segment of that tick; a cut ends it."""
+    run = Feed(Wire.KALSHI_SOCKET)
+    run.pipeline = Pipeline({Venue.KALSHI: run.kalshi}, run.sealed.append, rule=None)
+    seqs = count(7 << 40)
+    snapshot = Frame(next(seqs), "kalshi-1", START, frame("kalshi/snapshot"), Wire.KALSHI_SOCKET)
+    run.pipeline.take(snapshot)
+    run.pipeline.take(Closed("kalshi-1", START + SECOND, Gap.SILENCE, next(seqs)))
+    run.pipeline.take(Tick(seq=next(seqs), received=START + 3 * SECOND))
+    assert run.rows(GAPS) == [], "it has not lasted long enough to be told of"
+    run.pipeline.take(Tick(seq=next(seqs), received=START + 7 * SECOND))
+    (gap,) = run.rows(GAPS)
+    assert (gap["reason"], gap["end_time"]) == ("silence", None)
+    run.pipeline.take(Cut(seq=next(seqs), received=START + 8 * SECOND))
+    (segment,) = run.sealed
+    assert (segment.first_seq, segment.last_seq) == (7 << 40, (7 << 40) + 4) and segment.known
+    assert [type(item).__name__ for item in segment.items] == ["Frame", "Closed", "Tick", "Tick", "Cut"]
