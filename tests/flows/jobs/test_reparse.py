@@ -1,7 +1,9 @@
 """A day's quotes and trades anew from its raw frames: the same if the parser is the same, mended where it is not."""
 
+import shutil
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,7 +15,7 @@ from flows.jobs.maintenance import maintain
 from flows.jobs.refresh import refresh_bars
 from flows.venues.polymarket import Polymarket
 from lake.clock import from_us
-from lake.errors import LakeError
+from lake.errors import BadFrame, LakeError
 from lake.lock import only_one
 from lake.reading import computed_board
 from lake.schema import BARS, QUOTES, RAW, SEGMENTS, TRADES
@@ -36,39 +38,52 @@ def content(store: Store) -> dict[str, pl.DataFrame]:
     return {name: rows.collect() for name, rows in found.items()}
 
 
-@pytest.fixture
-def lived(tmp_path) -> Callable[[], Store]:
+def live(root: Path, log: Path) -> Store:
     """A lake of the session, with bars, as the parsers of the moment make it."""
-
-    def live(name: str = "lake") -> Store:
-        store = Store.create(tmp_path / name, Mode.SIMULATED)
-        life = Lived(tmp_path / f"{name}-wal").run(2_000).end()
-        for segment in life.segments:
-            write(store, segment, frames_of(segment, "main", "boot"), "main")
-        refresh_bars(store)
-        return store
-
-    return live
+    store = Store.create(root, Mode.SIMULATED)
+    for segment in Lived(log).run(2_000).end().segments:
+        write(store, segment, frames_of(segment, "main", "boot"), "main")
+    refresh_bars(store)
+    return store
 
 
-def broken(monkeypatch) -> None:
-    """A parser with a fault: it takes trades of odd sizes for dead letters."""
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory) -> Store:
+    """As it should be."""
+    folder = tmp_path_factory.mktemp("sound")
+    return live(folder / "lake", folder / "wal")
+
+
+@pytest.fixture(scope="module")
+def faulty(tmp_path_factory) -> Store:
+    """As a parser with a fault makes it: one that takes larger trades for dead letters."""
     read = Polymarket._last_trade
 
     def fail(self, wire, frame):
-        from lake.errors import BadFrame
-
         if float(wire.size) > 20:
             raise BadFrame("a fault that will be mended")
         return read(self, wire, frame)
 
-    monkeypatch.setattr(Polymarket, "_last_trade", fail)
+    folder = tmp_path_factory.mktemp("faulty")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Polymarket, "_last_trade", fail)
+        return live(folder / "lake", folder / "wal")
+
+
+@pytest.fixture
+def copy(tmp_path) -> Callable[[Store], Store]:
+    """A lake of one's own with the same files."""
+
+    def made(store: Store) -> Store:
+        return Store.open(shutil.copytree(store.root, tmp_path / "copy"), Mode.SIMULATED)
+
+    return made
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_same_parser_changes_nothing(lived, merged):
+def test_same_parser_changes_nothing(sound, copy, merged):
     """Told again by the same parsers a day is what it was, merged or not; no file is written."""
-    store = lived()
+    store = copy(sound)
     now = after(day_of(store))
     if merged:
         maintain(store, now, {})
@@ -80,15 +95,13 @@ def test_same_parser_changes_nothing(lived, merged):
 
 
 @pytest.mark.parametrize("merged", [False, True])
-def test_mended_parser(lived, monkeypatch, merged):
+def test_mended_parser(sound, faulty, copy, merged):
     """After a fault is mended the day's rows and bars are those that a sound parser would have made at once."""
-    with monkeypatch.context() as patch:
-        broken(patch)
-        store = lived()
+    store = copy(faulty)
     now = after(day_of(store))
     if merged:
         maintain(store, now, {})
-    wanted = content(lived("sound"))
+    wanted = content(sound)
     assert store.scan(TRADES).collect().height < wanted["trades"].height
     report = job.reparse(store, day_of(store), make, now)
     assert report.changed == ["trades of polymarket"]
@@ -103,11 +116,9 @@ def test_mended_parser(lived, monkeypatch, merged):
     assert lines["rows"].sum() == wanted["trades"].height
 
 
-def test_rows_without_frames_stay(lived, monkeypatch):
+def test_rows_without_frames_stay(faulty, copy):
     """Segments whose raw frames are gone keep their rows; only the others are told again."""
-    with monkeypatch.context() as patch:
-        broken(patch)
-        store = lived()
+    store = copy(faulty)
     raw = sorted(store.parts(RAW), key=lambda part: part.name)
     gone = raw[0].name
     for part in raw:
@@ -154,9 +165,9 @@ def answers(store: Store) -> dict[str, pl.DataFrame]:
     return {name: rows.drop("seq", strict=False) for name, rows in content(store).items()}
 
 
-def test_refused(lived):
+def test_refused(sound, copy):
     """A day that is not over, one that is not kept, a lake at which jobs are at work: named, and nothing changes."""
-    store = lived()
+    store = copy(sound)
     day = day_of(store)
     with pytest.raises(LakeError, match=f"{day}: is not over"):
         job.reparse(store, day, make, after(day) - timedelta(hours=1))
