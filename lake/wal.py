@@ -202,7 +202,11 @@ def read(folder: Path, life: Life, flaws: list[Flaw]) -> Iterator[Record]:
 
 def read_file(path: Path, epoch: int, flaws: list[Flaw]) -> Iterator[Record]:
     """The true records of a file: the longest prefix of which every record is whole and in turn."""
-    data = path.read_bytes()
+    return records(path.read_bytes(), epoch, path, flaws)
+
+
+def records(data: bytes, epoch: int, path: Path, flaws: list[Flaw]) -> Iterator[Record]:
+    """The same of a file's bytes; `path` is what a flaw calls it."""
     names: dict[int, str] = {}
     offset, size, expected, boot_id = 0, len(data), None, ""
     while offset < size:
