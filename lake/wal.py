@@ -306,8 +306,8 @@ def forget(folder: Path, life: Life, before: int) -> None:
 
 
 def forget_all(folder: Path, life: Life) -> None:
-    """Remove all of a life that is over and in the lake."""
-    for path in files(folder, life):
+    """Remove all of a life that is over and in the lake; from its end, so that what a kill leaves has its beginning."""
+    for path in reversed(files(folder, life)):
         path.unlink(missing_ok=True)
     for number in states(folder, life):
         (folder / layout.state_name(life, number)).unlink(missing_ok=True)

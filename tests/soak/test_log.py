@@ -3,7 +3,6 @@
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from os.path import commonprefix
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -102,7 +101,8 @@ def blanks(whole: Whole, count: int, rng: Random) -> list[str]:
     for _ in range(count):
         place = rng.randrange(len(whole.data) + 1)
         data = whole.data[:place] + bytes(rng.randint(1, MOST_BLANK))
-        same = place + len(commonprefix([data[place:], whole.data[place:]]))
+        rest = whole.data[place : len(data)]
+        same = place + len(rest) - len(rest.lstrip(b"\0"))
         fault = wrong(whole, data, same)
         found += [] if fault is None else [fault]
     return found
