@@ -203,7 +203,11 @@ def read(folder: Path, life: Life, flaws: list[Flaw]) -> Iterator[Record]:
 
 def read_file(path: Path, epoch: int, flaws: list[Flaw]) -> Iterator[Record]:
     """The true records of a file: the longest prefix of which every record is whole and in turn."""
-    data = path.read_bytes()
+    return records(path.read_bytes(), epoch, path, flaws)
+
+
+def records(data: bytes, epoch: int, path: Path, flaws: list[Flaw]) -> Iterator[Record]:
+    """The same of a file's bytes; `path` is what a flaw calls it."""
     names: dict[int, str] = {}
     offset, size, expected, boot_id = 0, len(data), None, ""
     while offset < size:
@@ -303,8 +307,8 @@ def forget(folder: Path, life: Life, before: int) -> None:
 
 
 def forget_all(folder: Path, life: Life) -> None:
-    """Remove all of a life that is over and in the lake."""
-    for path in files(folder, life):
+    """Remove all of a life that is over and in the lake; from its end, so that what a kill leaves has its beginning."""
+    for path in reversed(files(folder, life)):
         path.unlink(missing_ok=True)
     for number in states(folder, life):
         (folder / layout.state_name(life, number)).unlink(missing_ok=True)

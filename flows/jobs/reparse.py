@@ -2,14 +2,17 @@
 
 What is told again (`flows.collector.retell`) takes the place of the rows of its segments; rows of segments whose frames
 are not kept any more stay as they are. Each table of a venue gets a new edition of the day's merged file, which covers
-all its former files, so a reader sees the old rows or the new ones; the ledger's lines follow, then the bars. Killed at
-any step, the same command does the rest, and done twice it changes nothing more.
+all its former files, so a reader sees the old rows or the new ones; the bars follow, then the ledger's lines, which say
+until then that there is something to do. Killed at any step, the same command does the rest, and done twice it changes
+nothing more.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Final
 
@@ -40,12 +43,19 @@ CLOSED: Final = timedelta(minutes=10)
 MARKETS_AT_ONCE: Final = 64
 """Into how many groups of markets the rows of a day are cut, so that one group is in memory at a time."""
 
+SCRATCH: Final = "reparse-"
+
 Progress = Callable[[int, int], None]
 Place = tuple[Table, str]
 
 
 Ends = tuple[datetime | None, datetime | None, datetime | None, datetime | None]
 """First and last of the table's time, first and last received."""
+
+ENDS: Final = ("first_time", "last_time", "first_received_time", "last_received_time")
+"""The columns of the ledger that say it."""
+
+_NONE: Final[tuple[int, int, Ends]] = (0, 0, (None,) * 4)
 
 
 @dataclass(slots=True)
@@ -58,7 +68,6 @@ class ReparseReport:
     before: dict[str, int] = field(default_factory=dict)  # rows by table
     after: dict[str, int] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)  # table and venue whose rows are others now
-    blocks: dict[str, set[datetime]] = field(default_factory=dict)  # venue to the blocks that former or new rows lie in
 
     def __str__(self) -> str:
         kept = f", {self.without:,} segments without frames stay as they are" if self.without else ""
@@ -90,15 +99,24 @@ def reparse(
     with (
         sole(store, "jobs") as held,
         sole(held, "maintenance") as mine,
-        TemporaryDirectory(prefix="reparse-", dir=store.local) as folder,
+        _scratch(store.local) as folder,
     ):
-        news = _tell(mine, lives, make, Path(folder), progress)
+        news = _tell(mine, lives, make, folder, progress)
         for table in TOLD:
             for venue in Venue:
                 _rebuild(mine, (table, venue.value), news, told, report, now)
+        restate(mine, _blocks(mine, news, told, day))
         _enter(mine, news, told, day, now)
-        restate(mine, report.blocks)
     return report
+
+
+@contextmanager
+def _scratch(local: Path) -> Iterator[Path]:
+    """A folder for as long as this lasts; what the killed have left of theirs goes first."""
+    for left in local.glob(f"{SCRATCH}*"):
+        rmtree(left)
+    with TemporaryDirectory(prefix=SCRATCH, dir=local) as folder:
+        yield Path(folder)
 
 
 @dataclass(slots=True)
@@ -153,13 +171,12 @@ def _rebuild(store: Store, place: Place, news: News, told: Ranges, report: Repar
     before, after = (_said(frame) for frame in (old, rows))
     report.before[table.name] = report.before.get(table.name, 0) + before[0]
     report.after[table.name] = report.after.get(table.name, 0) + after[0]
+    there = store.listed(table, venues=[venue], dates=[report.day])
+    store.trash([each for each in there if each not in inputs], now)  # what one that was killed has left
     if before == after:
         return
     report.changed.append(f"{table.name} of {venue}")
-    times = pl.concat([old.filter(is_told).select("event_time"), new.select("event_time")])
-    starts = times.select(pl.col("event_time").dt.truncate(BLOCK).unique()).collect()["event_time"]
-    report.blocks.setdefault(venue, set()).update(starts)
-    edition = 1 + max((_edition(each) for each in store.listed(table, venues=[venue], dates=[report.day])), default=0)
+    edition = 1 + max(map(_edition, there), default=0)
     target = part(table, Merged(Level.DAY, None, edition).name, venue=venue, date=report.day)
     ranges = coalesced([*told, *(span for each in inputs for span in store.spans(each))])
     _publish(store, target, rows, ranges, after)
@@ -208,14 +225,43 @@ def _publish(store: Store, target: Part, rows: pl.LazyFrame, ranges: Ranges, wan
     store.publish_file(target, lambda path: parquet.write(path, table, sorted_groups(), footer), check)
 
 
+def _blocks(store: Store, news: News, told: Ranges, day: date) -> dict[str, set[datetime]]:
+    """By venue the blocks of segments of which the ledger says other rows than were told: their bars may be old."""
+    lines = store.scan_parts(SEGMENTS, store.parts(SEGMENTS, dates=[day])).select(*SEGMENTS.columns).collect()
+    known: dict[tuple[str, str, SeqRange], tuple[int, int, Ends]] = {}
+    for row in lines.filter(pl.col("table").is_in([table.name for table in TOLD])).iter_rows(named=True):
+        span = SeqRange(row["collector"], row["epoch"], row["first_seq"], row["last_seq"])
+        if holds(told, (span,)):
+            ends: Ends = tuple(row[name] for name in ENDS)
+            known[row["table"], row["venue"], span] = (row["rows"], row["rows_hash"], ends)
+    found: dict[str, set[datetime]] = {}
+    for key in known.keys() | news.lines.keys():
+        was, is_now = known.get(key, _NONE), news.lines.get(key, _NONE)
+        if was[:2] != is_now[:2]:
+            for _, _, (first, last, *_) in (was, is_now):
+                found.setdefault(key[1], set()).update(_between(first, last))
+    return found
+
+
+def _between(first: datetime | None, last: datetime | None) -> Iterator[datetime]:
+    """The starts of the blocks from the one of `first` to the one of `last`."""
+    if first is not None and last is not None:
+        start = first - (first - datetime(1970, 1, 1, tzinfo=UTC)) % BLOCK
+        while start <= last:
+            yield start
+            start += BLOCK
+
+
 def _enter(store: Store, news: News, told: Ranges, day: date, now: datetime) -> None:
     """The ledger's lines of what was told again, in a new edition of its day's file."""
     inputs = store.parts(SEGMENTS, dates=[day])
     old = store.scan_parts(SEGMENTS, inputs).select(*SEGMENTS.columns).collect()
     new = _with_lines(old, news, told)
+    there = store.listed(SEGMENTS, dates=[day])
+    store.trash([each for each in there if each not in inputs], now)
     if new.drop("bytes").equals(old.sort(*SEGMENTS.order, nulls_last=False).drop("bytes")):
         return
-    edition = 1 + max((_edition(each) for each in store.listed(SEGMENTS, dates=[day])), default=0)
+    edition = 1 + max(map(_edition, there), default=0)
     target = part(SEGMENTS, Merged(Level.DAY, None, edition).name, date=day)
     spans = coalesced(span for each in inputs for span in store.spans(each))
     written = Written()
@@ -241,7 +287,7 @@ def _with_lines(old: pl.DataFrame, news: News, told: Ranges) -> pl.DataFrame:
     lines = []
     for (table, venue, span), (rows, found, ends) in news.lines.items():
         line = {**facts[span], "table": table, "venue": venue, "rows": rows, "bytes": 0, "rows_hash": found}
-        line |= dict(zip(("first_time", "last_time", "first_received_time", "last_received_time"), ends, strict=True))
+        line |= dict(zip(ENDS, ends, strict=True))
         lines.append(line | {"partition_date": facts[span]["opened_time"].date()})
     added = pl.DataFrame(lines, schema=dict(SEGMENTS.columns)) if lines else kept.clear()
     return pl.concat([kept, added]).sort(*SEGMENTS.order, nulls_last=False)

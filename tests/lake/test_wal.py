@@ -11,6 +11,7 @@ from lake import layout, wal
 from lake.errors import LakeUnwritable
 from lake.layout import Life
 from lake.wal import FIRST_KIND, Flaw, Log, Record
+from tests.lake.test_maintenance_crash import Killed, killed_at
 
 LIFE = Life("main", 3)
 Told = tuple[int, str, int, int, bytes]
@@ -219,6 +220,18 @@ def test_forget(tmp_path):
     assert wal.states(tmp_path, LIFE) == [40, 60]
     wal.forget_all(tmp_path, LIFE)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_forget_all_is_killed(tmp_path, place):
+    """Of a life that is removed a kill leaves the beginning: without it, the rest would be taken for damage."""
+    records = told(80)
+    written(tmp_path, records, cut=20)
+    wal.write_state(tmp_path, LIFE, 40, b"x")
+    with pytest.raises(Killed), killed_at(place, is_done=True):
+        wal.forget_all(tmp_path, LIFE)
+    found, flaws = back(tmp_path)
+    assert plain(found) == records[: 20 * max(0, 3 - place)] and not flaws
 
 
 def test_set_aside(tmp_path):

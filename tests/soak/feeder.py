@@ -35,7 +35,7 @@ class Feeder(Venues):
                 self._times.append((self.next, time.monotonic()))
                 for _ in range(int((loop.time() - began) * self.rate) - sent):
                     number, self.next, sent = self.next, self.next + 1, sent + 1
-                    await socket.ws.send_str(message(number))
+                    await socket.ws.send_str(message(number, time.time_ns() // 1_000_000))
                 await asyncio.sleep(STEP)
 
     def sent_at(self, number: int) -> float:
@@ -43,10 +43,10 @@ class Feeder(Venues):
         return self._times[bisect_right(self._times, (number, float("inf"))) - 1][1]
 
 
-def message(number: int) -> str:
-    """A trade whose hash, or a quote whose size, is that number."""
+def message(number: int, at: int) -> str:
+    """A trade whose hash, or a quote whose size, is that number; `at` is the venue's time, milliseconds."""
     place = number // 2 % MARKETS
-    head = {"n": number, "market": condition(place), "timestamp": str(time.time_ns() // 1_000_000)}
+    head = {"n": number, "market": condition(place), "timestamp": str(at)}
     token = tokens(place)[0]
     if number % 2 == 0:
         trade = {"asset_id": token, "price": "0.41", "size": "1", "side": "BUY", "transaction_hash": f"0x{number:064x}"}

@@ -81,6 +81,11 @@ class Child:
             rest = rest[whole:]
             self.first.set()
 
+    @property
+    def is_up(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
     async def end(self, number: signal.Signals) -> int:
         self._process.send_signal(number)
         code = await self._process.wait()
@@ -129,6 +134,11 @@ def in_lake(root: Path) -> Counter[int]:
     for table, rows in ((TRADES, trades), (QUOTES, quotes)):
         plain = pl.read_parquet(root / table.name / "**" / "*.parquet", hive_partitioning=True)
         assert plain.height == rows.height, table.name
+    return numbers(trades, quotes)
+
+
+def numbers(trades: pl.DataFrame, quotes: pl.DataFrame) -> Counter[int]:
+    """How often each number of the feeder is among these rows."""
     hashes = trades["trade_id"].str.slice(2, 64).map_elements(lambda text: int(text, 16), return_dtype=pl.Int64)
     sizes = quotes["bid_size"].cast(pl.Int64)
     return Counter(hashes.to_list()) + Counter(sizes.filter(sizes >= 100).to_list())
