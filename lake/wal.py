@@ -45,6 +45,7 @@ FIRST_KIND: Final = 16
 """From here on kinds are the caller's, and their records are numbered one after the other."""
 
 ASIDE: Final = "aside"
+_TEMP: Final = ".tmp"
 _FORMAT: Final = 1
 
 
@@ -262,7 +263,7 @@ def _goes_on(data: bytes, offset: int, epoch: int) -> bool:
 def write_state(folder: Path, life: Life, number: int, state: bytes) -> None:
     """Keep what was known just before that record; there whole or not at all. Raises OSError."""
     path = folder / layout.state_name(life, number)
-    temp = path.with_name(f".{path.name}.tmp")
+    temp = path.with_name(f".{path.name}{_TEMP}")
     packed = compress(state, 1)
     try:
         with temp.open("wb") as file:
@@ -310,8 +311,9 @@ def forget_all(folder: Path, life: Life) -> None:
     """Remove all of a life that is over and in the lake; from its end, so that what a kill leaves has its beginning."""
     for path in reversed(files(folder, life)):
         path.unlink(missing_ok=True)
-    for number in states(folder, life):
-        (folder / layout.state_name(life, number)).unlink(missing_ok=True)
+    for path in _entries(folder):
+        if _life(path) == life:
+            path.unlink(missing_ok=True)
 
 
 def set_aside(flaw: Flaw) -> Path:
@@ -348,5 +350,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _life(path: Path) -> Life | None:
-    parsed = layout.parse_wal(path.name)
+    """Whose file it is: records, a state, or what a kill has left of one."""
+    name = path.name.removeprefix(".").removesuffix(_TEMP)
+    parsed = layout.parse_wal(name) or layout.parse_state(name)
     return None if parsed is None else parsed[0]

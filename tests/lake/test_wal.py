@@ -224,7 +224,8 @@ def test_forget(tmp_path):
 
 @pytest.mark.parametrize("place", range(5))
 def test_forget_all_is_killed(tmp_path, place):
-    """Of a life that is removed a kill leaves the beginning: without it, the rest would be taken for damage."""
+    """Of a life that is removed a kill leaves the beginning, without which the rest would be taken for damage; as long
+    as anything of it is left, it is a life that left something."""
     records = told(80)
     written(tmp_path, records, cut=20)
     wal.write_state(tmp_path, LIFE, 40, b"x")
@@ -232,6 +233,18 @@ def test_forget_all_is_killed(tmp_path, place):
         wal.forget_all(tmp_path, LIFE)
     found, flaws = back(tmp_path)
     assert plain(found) == records[: 20 * max(0, 3 - place)] and not flaws
+    assert wal.lives(tmp_path) == ([LIFE] if any(tmp_path.iterdir()) else [])
+    wal.forget_all(tmp_path, LIFE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_state_that_was_not_written(tmp_path):
+    """What a kill leaves of a state goes with its life."""
+    with pytest.raises(Killed), killed_at(0, is_done=False):
+        wal.write_state(tmp_path, LIFE, 20, b"known")
+    assert wal.states(tmp_path, LIFE) == [] and wal.lives(tmp_path) == [LIFE]
+    wal.forget_all(tmp_path, LIFE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_set_aside(tmp_path):

@@ -94,7 +94,7 @@ def lived(folder: Path) -> Collector:
 LATER = BEGAN + 1_000 * SECOND_US
 
 
-def settled(store: Store) -> tuple[list[str], list[str]]:
+def all_files(store: Store) -> tuple[list[str], list[str]]:
     """All files of the tables, and all others that are there to stay."""
     kept = [path.name for path in (store.local / "wal").rglob("*") if path.is_file()]
     return names(store), sorted(kept) + sorted(map(str, hot.lives(store.local)))
@@ -106,6 +106,9 @@ def test_seal(tmp_path, capsys, step):
 
     def prepare(folder: Path) -> Callable[[], Segment]:
         collector = lived(folder)
+        log = collector.store.local / "wal"
+        for path in log.glob("*.state"):  # so that it is written while it may be killed
+            path.unlink()
         return collector.seal
 
     whole = lived(tmp_path / "whole")
@@ -114,12 +117,12 @@ def test_seal(tmp_path, capsys, step):
     assert same(rows(whole.store, SHOWN), before) and before["quotes"].height > 30 and before["trades"].height == 30
     whole.die()
     start_again(whole.store, LATER)
-    wanted, files = rows(whole.store, SEALED), settled(whole.store)
+    wanted, files = rows(whole.store, SEALED), all_files(whole.store)
 
     def check(store: Store) -> None:
         assert same(rows(store, SHOWN), before)
         start_again(store, LATER)
-        assert same(rows(store, SEALED), wanted) and settled(store) == files
+        assert same(rows(store, SEALED), wanted) and all_files(store) == files
 
     points = crashes(prepare, check, tmp_path, step)
     tell(capsys, step, "seal", points)
@@ -144,7 +147,7 @@ def test_recover(tmp_path, capsys, step):
     whole = left(tmp_path / "whole")
     before = rows(whole, (QUOTES, TRADES))
     start_again(whole, LATER)
-    wanted, files = rows(whole, SEALED), settled(whole)
+    wanted, files = rows(whole, SEALED), all_files(whole)
 
     def check(store: Store) -> None:
         found = rows(store, (QUOTES, TRADES))
@@ -152,7 +155,7 @@ def test_recover(tmp_path, capsys, step):
             assert found[name].join(frame, on=frame.columns, how="semi", nulls_equal=True).height == frame.height
             assert found[name].n_unique() == found[name].height <= wanted[name].height
         start_again(store, LATER)
-        assert same(rows(store, SEALED), wanted) and settled(store) == files
+        assert same(rows(store, SEALED), wanted) and all_files(store) == files
 
     points = crashes(prepare, check, tmp_path, step)
     tell(capsys, step, "recover", points)

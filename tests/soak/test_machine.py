@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -16,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from flows.collector.former import next_epoch
 from flows.collector.recover import recover
 from flows.jobs.maintenance import maintain
-from lake import hot, wal
+from lake import hot, ledger, wal
 from lake.clock import HOUR_US, SECOND_US, from_us, to_us
 from lake.schema import QUOTES, RAW, SEQ_BITS, TRADES
 from lake.store import Store
@@ -24,7 +25,7 @@ from lake.vocab import Mode
 from tests.soak.kills import numbers
 from tests.soak.lives import FIRST, NAME, Collector, make
 
-RUNS, STEPS = 120, 50
+RUNS, STEPS = 200, 50
 """Of the long form."""
 
 START = to_us(datetime(2060, 2, 26, 22, 59, 30, tzinfo=UTC))
@@ -32,6 +33,8 @@ START = to_us(datetime(2060, 2, 26, 22, 59, 30, tzinfo=UTC))
 
 DAY = 86_400
 WAITS = st.sampled_from([0.25, 10, 61, 61, 1_800, 3_600, 6 * 3_600, DAY, 3 * DAY, 40 * DAY])
+BURSTS = st.lists(st.tuples(st.integers(1, 6), WAITS), max_size=4)
+AGAIN = st.sampled_from([True, True, True, False])
 SHARES = st.sampled_from([0.0, 0.3, 0.8, 0.999])
 
 is_alive = precondition(lambda machine: machine.collector is not None)
@@ -63,10 +66,12 @@ class Machine(RuleBasedStateMachine):
             while self.former:
                 self.recover()
             if self.collector is not None:
-                self.stop(again=False)
+                self.stop([], again=False)
             assert self.visible == self.sealed
             self.end()
             self.each_row_is_there_once()
+            spans = ledger.sealed(self.store)
+            assert all(span.epoch < other.epoch or span.last < other.first for span, other in pairwise(spans))
             assert not list(self.log.glob("*.*")) and not hot.lives(self.store.local)
         finally:
             rmtree(self.folder)
@@ -84,16 +89,14 @@ class Machine(RuleBasedStateMachine):
         self.collector = Collector(self.store, max(epochs), lambda: self.now)
         self.at_work["start"] += 1
 
-    @is_alive
-    @rule(bursts=st.lists(st.tuples(st.integers(1, 6), WAITS), min_size=1, max_size=4))
     def append(self, bursts: list[tuple[int, float]]) -> None:
-        """Trades and quotes come in, and the clock moves."""
+        """Trades and quotes come in, and the clock moves; before most of what happens to a collector."""
         for count, seconds in bursts:
             first = FIRST + len(self.came)
             self.collector.send(range(first, first + count))
             self.came |= dict.fromkeys(range(first, first + count), self.now)
             self.wait(seconds)
-        self.at_work["append"] += 1
+            self.at_work["burst"] += 1
 
     def wait(self, seconds: float) -> None:
         self.now += round(seconds * SECOND_US)
@@ -101,9 +104,10 @@ class Machine(RuleBasedStateMachine):
             self.collector.tick()
 
     @is_alive
-    @rule(how=st.sampled_from(["commit", "show", "seal", "seal"]))
-    def work(self, how: str) -> None:
+    @rule(bursts=BURSTS, how=st.sampled_from(["commit", "show", "seal", "seal"]))
+    def work(self, bursts: list[tuple[int, float]], how: str) -> None:
         """What came in is accepted; or is seen as well; or all segments that are closed go into the lake."""
+        self.append(bursts)
         if how == "commit":
             self.collector.commit()
         else:
@@ -117,9 +121,10 @@ class Machine(RuleBasedStateMachine):
         self.at_work[how] += 1
 
     @is_alive
-    @rule(share=SHARES, again=st.booleans())
-    def crash(self, share: float, again: bool) -> None:
+    @rule(bursts=BURSTS, share=SHARES, again=AGAIN)
+    def crash(self, bursts: list[tuple[int, float]], share: float, again: bool) -> None:
         """The collector is killed while it writes what it has not committed; another one may start at once."""
+        self.append(bursts)
         self.collector.die(share)
         if self.collector.life in wal.lives(self.log):
             self.former.append(self.collector)
@@ -129,9 +134,10 @@ class Machine(RuleBasedStateMachine):
             self.start()
 
     @is_alive
-    @rule(again=st.booleans())
-    def stop(self, again: bool) -> None:
+    @rule(bursts=BURSTS, again=AGAIN)
+    def stop(self, bursts: list[tuple[int, float]], again: bool) -> None:
         """The collector ends well."""
+        self.append(bursts)
         self.collector.end()
         self.visible |= self.collector.accepted - self.retired
         self.sealed |= self.collector.accepted - self.retired
