@@ -75,7 +75,7 @@ async def run(folder: Path, levels: list[int], *, rate: int, pause: float) -> Ve
             child = await Child.start("collect", settings, accepted, folder / "child.log")
             await asyncio.wait_for(child.first.wait(), 60)
             for free in levels:
-                await asyncio.sleep(pause)
+                await asyncio.sleep(1)
                 holding = asyncio.create_task(hold(ballast, free))
                 await settled(accepted, STOPS_WITHIN)
                 if free:
