@@ -50,10 +50,9 @@ def recover(store: Store, folder: Path, life: Life, make: Make, now: int) -> Rec
     """
     report = RecoverReport(life)
     spans = [span for span in ledger.sealed(store) if (span.collector, span.epoch) == life]
-    sealed = {span.first for span in spans}
     starts = [number_of(span.last, life.epoch) + 1 for span in spans]
     for segment in _segments(folder, life, make, report, starts, now):
-        if segment.first_seq not in sealed:
+        if not any(span.first <= segment.last_seq and segment.first_seq <= span.last for span in spans):
             frames = frames_of(segment, life.collector, report.boot_id)
             report.rows += write(store, segment, frames, life.collector, keep=True)
             report.segments += 1

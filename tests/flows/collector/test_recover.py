@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -220,6 +221,22 @@ def test_damage_costs_one_segment(tmp_path, whole):
     gap = store.scan(GAPS).filter(pl.col("reason") == "segment_damaged").collect()
     assert gap["venue"].n_unique() == 2 and gap["market_key"].null_count() == gap.height
     assert (gap["end_time"].dt.epoch("us") >= sealed[3][0].first_received).all()
+
+
+def test_log_without_its_beginning(tmp_path, whole):
+    """Of a log whose beginning somebody removed, nothing is published over what the lake has of the life already."""
+    store, folder = fresh(tmp_path, whole)
+    _, sealed, rows, _ = whole
+    for segment, frames in sealed[:3]:
+        write(store, segment, frames, "main")
+    wal.files(folder, LIFE)[0].unlink()
+    recover(store, folder, LIFE, make, now=0)
+    spans = sorted(store.scan(SEGMENTS).select("first_seq", "last_seq").unique().collect().iter_rows())
+    assert all(before[1] < after[0] for before, after in pairwise(spans)) and len(spans) == len(sealed)
+    quotes = content(store)["quotes"]
+    assert quotes.select("market_key", "seq").is_unique().all()
+    is_sealed = pl.col("seq") <= sealed[2][0].last_seq
+    assert quotes.filter(is_sealed).equals(rows["quotes"].filter(is_sealed))
 
 
 def test_segment_that_waits_in_the_log(tmp_path, whole):
