@@ -98,6 +98,7 @@ async def run(
 ) -> Verdict:
     """Kill `kills` lives, then let one end well, and look into the lake."""
     verdict, accepted, feeder = Verdict(), set[int](), Feeder(rate)
+    folder.mkdir(parents=True, exist_ok=True)
     async with running(feeder):
         settings = {
             **feeder.settings, "collector_mode": "polymarket", "lake_uri": folder / "lake", "backfill_hours": 0,
