@@ -130,7 +130,7 @@ MUTANTS = [
     Mutant(
         "a heartbeat counts as life", "flows/collector/connection.py",
         "            if is_data(payload):", "            self._data = self._heard\n            if is_data(payload):",
-        f"{COLLECTOR}/test_live.py::test_silent_socket",
+        f"{COLLECTOR}/test_live.py::test_pongs_are_no_life",
     ),
     Mutant(
         "a missing size is 0", "flows/venues/kalshi.py",

@@ -213,6 +213,20 @@ async def test_silent_socket(tmp_path):
 
 
 @pytest.mark.asyncio
+async def test_pongs_are_no_life(tmp_path):
+    """A socket that answers every heartbeat and brings no data is given up and opened anew."""
+    venues = venues_with_key(tmp_path)
+    venues.is_mute = True
+    impatient = replace(TIMING, ping_every=0.03, pong_within=5, silent_any=0.2)
+    async with running(venues), collecting(venues, tmp_path, impatient, backfill_hours=0) as run:
+        await until(lambda: len(venues.sockets["polymarket"]) >= 2)
+        assert venues.sockets["polymarket"][0].sent > 1
+        venues.is_mute = False
+        await until(lambda: run.has(QUOTES, 3))
+    assert run.said("polymarket-1: no data for")
+
+
+@pytest.mark.asyncio
 async def test_wrong_key(tmp_path):
     """A key that the venue refuses is one line; Kalshi is polled meanwhile, and Polymarket streams."""
     venues = venues_with_key(tmp_path)

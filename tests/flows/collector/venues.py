@@ -71,6 +71,7 @@ class Venues:
         self.refusing: dict[str, int] = {}  # venue to the status of a refused handshake
         self.answers: dict[str, Callable[[web.Request], web.Response]] = {}  # path to an answer instead of ours
         self.is_silent = False  # sockets accept, and say nothing
+        self.is_mute = False  # they answer heartbeats, and say nothing else
         self.closes_at_once = False
         self.bid = 0.40
 
@@ -176,6 +177,8 @@ class Venues:
             await socket.send("PONG")
             return
         said = json.loads(text)
+        if self.is_mute:
+            return
         socket.asked.append(said)
         if said.get("operation") != "unsubscribe":
             await socket.send([self.book(token) for token in said["assets_ids"]])

@@ -93,6 +93,16 @@ def test_who_took():
         assert found.taker_side is side
 
 
+@pytest.mark.parametrize("name", ["count_fp", "yes_price_dollars"])
+def test_trade_without_size_or_price(name):
+    """What is not said is no 0: the trade is a dead letter with its bytes, and no row."""
+    raw = body("trade")
+    del raw["msg"][name]
+    run = Feed(Wire.KALSHI_SOCKET).send(raw).finish()
+    assert run.rows(TRADES) == [] and run.pipeline.counts.outcomes[Outcome.DEAD] == 1
+    assert json.loads(run.rows(DEAD_LETTERS)[0]["frame"]) == raw
+
+
 def test_trade_comes_once():
     """A trade id that was seen, on whatever sid or connection, is a duplicate."""
     run = feed("trade").send(body("trade", sid=9, seq=1), body("trade", seq=2)).named("kalshi/trade", connection="d")
