@@ -1,5 +1,6 @@
 """The whole path over a lake in a bucket: recorded frames, bars, boards, questions, as in a folder."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import polars as pl
@@ -29,23 +31,33 @@ from tests.lake.fresh import fresh_lake
 from tests.objects import use
 from tests.session import SESSION, replayed
 
-PART = SESSION / "kalshi.jsonl.gz"
+LINES = 1_200
+"""Of the session's frames: enough for a board, few enough for a bucket that answers one request at a time."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Lake:
-    """A venue of the project's own session in a folder."""
-    return Lake.open(replayed(tmp_path_factory.mktemp("folder") / "lake", PART))
+def part(tmp_path_factory) -> Path:
+    """The beginning of a venue's part of the project's own session."""
+    path = tmp_path_factory.mktemp("part") / "kalshi.jsonl.gz"
+    with gzip.open(SESSION / "kalshi.jsonl.gz", "rt") as whole, gzip.open(path, "wt") as some:
+        some.writelines(islice(whole, LINES))
+    return path
 
 
 @pytest.fixture(scope="module")
-def lake(moto, tmp_path_factory) -> Iterator[Lake]:
+def folder(part, tmp_path_factory) -> Lake:
+    """It in a folder."""
+    return Lake.open(replayed(tmp_path_factory.mktemp("folder") / "lake", part))
+
+
+@pytest.fixture(scope="module")
+def lake(part, moto, tmp_path_factory) -> Iterator[Lake]:
     """The same in a bucket, by the same command."""
     place = moto.place(tmp_path_factory.mktemp("local"))
     with pytest.MonkeyPatch.context() as patch:
         use(patch, moto.url)
         patch.setenv("LAKE_LOCAL", str(place.local))
-        assert replayed(place, PART) == place
+        assert replayed(place, part) == place
         yield Lake.open(place)
 
 

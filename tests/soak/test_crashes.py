@@ -165,7 +165,7 @@ def test_recover(tmp_path, capsys, step):
 # --- telling a day again --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", [pytest.param(37, id="some"), ALL])
+@pytest.mark.parametrize("step", [pytest.param(61, id="some"), ALL])
 def test_reparse(tmp_path, monkeypatch, capsys, step):
     """A day whose parser was mended: its trades are the old or the new ones, its quotes stay, its bars follow."""
     with monkeypatch.context() as patch:

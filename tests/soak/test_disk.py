@@ -110,7 +110,7 @@ def check(verdict: Verdict) -> None:
     assert max(verdict.resumed) <= RESUMES_WITHIN
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.asyncio
 async def test_disk_down_to_its_reserve(tmp_path):
     """The short form: once at the reserve, for as long as connections wait."""

@@ -68,6 +68,7 @@ def test_a_line_is_written_again(lake, processes):
     assert lake.load(part(SEGMENTS, 1)).drop("opened_time", "closed_time").equals(before)
 
 
+@pytest.mark.soak
 def test_a_store_that_fails_is_no_damage(lake, service, monkeypatch):
     """Neither a footer nor rows that cannot be had speak against a file: it is said that nothing is known."""
     with faulty(service.url, lambda method, path: "503" if ".parquet" in path else None) as url:

@@ -125,6 +125,7 @@ async def killed_by(number: signal.Signals, life: Life, feeder: Feeder, folder: 
     await child.end(number)
 
 
+@pytest.mark.soak
 @pytest.mark.asyncio
 async def test_killed_collectors(tmp_path, processes):
     """A life killed under load: its log waits, and that is all; after the next, which ends well, nothing does."""
