@@ -8,11 +8,11 @@ from tests.soak import kills
 
 
 @pytest.mark.asyncio
-async def test_three_kills(tmp_path):
-    """The short form: three lives killed under load, a fourth ends well."""
-    verdict = await kills.run(tmp_path, 3, rate=500, rng=Random(1))
+async def test_two_kills(tmp_path):
+    """The short form: two lives killed under load, a third ends well."""
+    verdict = await kills.run(tmp_path, 2, rate=500, rng=Random(1))
     assert (verdict.lost, verdict.doubled, verdict.invented) == (0, 0, 0)
-    assert verdict.accepted > 300
+    assert verdict.accepted > 200
     assert not list((tmp_path / "lake" / "wal").glob("*.wal"))
 
 

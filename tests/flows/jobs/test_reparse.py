@@ -131,9 +131,8 @@ def test_rows_without_frames_stay(faulty, copy):
     assert before.join(rows, on=["market_key", "trade_id", "seq"], how="anti").is_empty()
 
 
-@pytest.mark.parametrize(
-    "name", ["ws_btc15m_20260515T1907", pytest.param("ws_btc15m_20260515T2131_reconnects", marks=pytest.mark.soak)]
-)
+@pytest.mark.soak
+@pytest.mark.parametrize("name", ["ws_btc15m_20260515T1907", "ws_btc15m_20260515T2131_reconnects"])
 def test_recorded_session(recordings, tmp_path, name):
     """A recorded session answers alike as sealed, as merged, told again in place, and replayed into another lake."""
     life = Lived(tmp_path / "wal").run(path=recordings / "kalshi" / name).end()

@@ -47,6 +47,7 @@ def test_a_sound_lake_has_no_finding(lake, processes):
     assert (report.files, report.lines, report.hashed, report.unhashed) == (4 * COUNT, 3 * COUNT, 4 * COUNT, 0)
 
 
+@pytest.mark.soak
 def test_the_projects_own_session_is_sound(tmp_path, processes):
     """Replayed by the command itself, bars and boards computed: each file is read, and nothing is found."""
     report = look(Store.open(replayed(tmp_path)), processes).report
