@@ -94,3 +94,9 @@ def service(moto: objects.Service, monkeypatch: pytest.MonkeyPatch) -> objects.S
     """The same, with its keys and address in the environment."""
     objects.use(monkeypatch, moto.url)
     return moto
+
+
+@pytest.fixture
+def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests in which processes die: what these wrote is there, and waiting for the disk would show no more."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)

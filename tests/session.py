@@ -1,6 +1,8 @@
 """The project's own session, as a lake made by the command itself."""
 
+import gzip
 import sys
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,14 @@ from flows import cli
 from lake.place import Bucket
 
 SESSION = Path(__file__).parent / "frames" / "session"
+
+
+def beginning(folder: Path, lines: int = 1_200) -> Path:
+    """A recording in that folder with the beginning of Kalshi's part of it: enough for a board, and soon replayed."""
+    path = folder / "kalshi.jsonl.gz"
+    with gzip.open(SESSION / path.name, "rt") as whole, gzip.open(path, "wt") as some:
+        some.writelines(islice(whole, lines))
+    return path
 
 
 def replayed(root: Path | Bucket, recording: Path = SESSION) -> Path | Bucket:

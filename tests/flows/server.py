@@ -9,8 +9,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ import httpx
 
 from flows import orchestrator
 from lake.settings import Settings, load
+from tests.waiting import until
 
 ROOT = Path(orchestrator.__file__).parents[1]
 
@@ -77,14 +77,6 @@ def running(settings: Settings, **added: str) -> Iterator[subprocess.Popen[str]]
         until(lambda: process.poll() is not None or orchestrator.is_up(settings, 5), 180)
         assert process.poll() is None, process.communicate()[0]
         yield process
-
-
-def until(is_so: Callable[[], object], seconds: float = 30) -> None:
-    """Wait until it is; raises AssertionError after `seconds`."""
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 class Api:

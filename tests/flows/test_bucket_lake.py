@@ -1,14 +1,8 @@
 """The whole path over a lake in a bucket: recorded frames, bars, boards, questions, as in a folder."""
 
-import gzip
-import os
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
-from itertools import islice
+from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -20,28 +14,24 @@ from flows.jobs.minutes import Minutes, refresh_minute
 from flows.jobs.refresh import refresh_bars
 from flows.up.rows import NewestRows
 from lake import bucket, lease
+from lake.clock import MINUTE_US
 from lake.derived.slices import WINDOWS
-from lake.errors import LakeUnwritable, LeaseLost
+from lake.errors import LeaseLost
 from lake.place import Bucket
 from lake.query import Lake
 from lake.schema import BARS, BLOCKS, CARRIES, MARKETS, MOVERS, SEGMENTS, TABLES
+from lake.settings import Settings, load
 from lake.store import Store
 from lake.vocab import Mode
 from tests.lake.fresh import fresh_lake
-from tests.objects import use
-from tests.session import SESSION, replayed
-
-LINES = 1_200
-"""Of the session's frames: enough for a board, few enough for a bucket that answers one request at a time."""
+from tests.objects import rob, use
+from tests.session import beginning, replayed
 
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory) -> Path:
-    """The beginning of a venue's part of the project's own session."""
-    path = tmp_path_factory.mktemp("part") / "kalshi.jsonl.gz"
-    with gzip.open(SESSION / "kalshi.jsonl.gz", "rt") as whole, gzip.open(path, "wt") as some:
-        some.writelines(islice(whole, LINES))
-    return path
+    """Few enough frames for a bucket that answers one request at a time."""
+    return beginning(tmp_path_factory.mktemp("part"))
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +95,10 @@ def fresh(service, tmp_path) -> Store:
     return store
 
 
+def settings_of(store: Store) -> Settings:
+    return load(lake_uri=str(store.root), lake_local=store.local)
+
+
 def test_the_refresh_and_the_pages_go_by_it(fresh, service, monkeypatch):
     """The minute's refresh makes a board; the pages' feed sees it, once; an outage leaves on the page what is there."""
     refresh_minute(fresh)
@@ -126,22 +120,14 @@ def test_the_refresh_and_the_pages_go_by_it(fresh, service, monkeypatch):
 def test_the_minutes_hold_the_lease(fresh):
     """Jobs of another machine are refused while these run; afterwards the role is free."""
     seen: list[str] = []
-
-    class Once:
-        def is_set(self) -> bool:
-            return bool(seen)
-
-        def wait(self, seconds: float) -> bool:
-            return True
+    stop = threading.Event()
 
     def refresh(store: Store) -> str:
         seen.append(store.files.read("_jobs.lease").decode())
+        stop.set()
         return "done"
 
-    class Config:
-        lake_root, collector_mode = fresh.root, Mode.SIMULATED
-
-    minutes = Minutes(Config(), Once(), refresh=refresh)
+    minutes = Minutes(settings_of(fresh), stop, refresh=refresh)
     minutes.run()
     assert minutes.done == 1
     assert '"renewed": null' not in seen[0]
@@ -155,50 +141,40 @@ def test_jobs_that_lost_the_lease_end(fresh, monkeypatch):
 
     def refresh(store: Store) -> str:
         begun.append(1)
-        thief = lease.Holder("birch", 8, "birch", 9, time.time()).bytes()
-        store.files.replace("_jobs.lease", lambda path: path.write_bytes(thief))
-        until = time.monotonic() + 5
-        while time.monotonic() < until:
-            with suppress(LakeUnwritable):
-                store.require_owner()
-            time.sleep(0.01)
+        if len(begun) > 1:
+            stop.set()
+        rob(store, "jobs")
         return "done"
 
-    class Config:
-        lake_root, collector_mode = fresh.root, Mode.SIMULATED
-
+    clock = count(0, MINUTE_US)  # so that the next refresh is due at once
     with pytest.raises(LeaseLost, match="is now that of process 8 on birch"):
-        Minutes(Config(), stop, refresh=refresh).run()
+        Minutes(settings_of(fresh), stop, refresh=refresh, wall=clock.__next__).run()
     assert len(begun) == 1
 
 
-def test_the_age_of_the_newest_rows(fresh):
+def test_the_age_of_the_newest_rows(fresh, monkeypatch):
     """Asked in the background: the supervisor waits for no object store."""
-    newest = NewestRows(fresh.root)
-    newest._look()
-    newest._thread = object()
-    assert 0 <= newest() < 60
-    away = NewestRows(Bucket("nobodys", "", fresh.local))
-    away._look()
-    away._thread = object()
-    assert away() is None
+    free, look = threading.Event(), NewestRows._look
+
+    def wait_and_look(self) -> None:
+        assert free.wait(10)
+        look(self)
+
+    monkeypatch.setattr(NewestRows, "_look_on", wait_and_look)
+    newest, away = NewestRows(fresh.root), NewestRows(Bucket("nobodys", "", fresh.local))
+    assert newest() is None and away() is None
+    free.set()
+    for each in (newest, away):
+        each._thread.join(10)
+    assert 0 <= newest() < 60 and away() is None
 
 
-def test_the_command_line_asks_a_bucket(fresh):
+def test_the_command_line_asks_a_bucket(fresh, movers):
     """`movers query --lake s3://...`; what is not there is told in one line, with code 2."""
-    command = [
-        Path(sys.executable).with_name("movers"),
-        "query",
-        "SELECT count(*) AS n FROM markets",
-        "--format",
-        "csv",
-    ]
-    for place, code, told in (
-        (str(fresh.root), 0, "n\r\n1"),
-        ("s3://movers/none", 2, "lake s3://movers/none: there is"),
-    ):
-        ran = subprocess.run([*command, "--lake", place], capture_output=True, check=False, env=dict(os.environ))
-        assert ran.returncode == code, ran.stderr
-        assert told in (ran.stdout if not code else ran.stderr).decode()
+    command = ("query", "SELECT count(*) AS n FROM markets", "--format", "csv", "--lake")
+    code, out, _ = movers(*command, str(fresh.root))
+    assert (code, out.split()) == (0, ["n", "1"])
+    code, _, said = movers(*command, "s3://movers/none")
+    assert code == 2 and "lake s3://movers/none: there is" in said and len(said.strip().splitlines()) == 1
     assert fresh.scan(MARKETS).collect().height == 1
     assert fresh.parts(SEGMENTS) and not fresh.parts(MOVERS)

@@ -1,6 +1,7 @@
 """The command line as a user meets it: one clear line for what is wrong, nothing half-written, exit codes."""
 
 import gzip
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,25 +12,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from flows import cli
 from tests.session import SESSION, replayed
-
-
-@pytest.fixture
-def movers(monkeypatch, tmp_path, capsys):
-    """Run `movers` in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("MOVERS_RECORDINGS", raising=False)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["movers", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
-
-    return run
+from tests.waiting import at_most
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +244,7 @@ except SystemExit as stop:
     assert not stop.code
 print(sorted({"duckdb", "httpx", "polars", "prefect", "pyarrow", "pydantic", "aiohttp"} & set(sys.modules)))
 """
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.splitlines()[-1] == "[]"
     assert all(name in ran.stdout for name in ("up", "simulate", "collect", "jobs", "app", "query", "top", "replay"))
 
@@ -316,7 +300,8 @@ def test_simulate_runs_until_told(tmp_path):
         "PATH": "/usr/bin:/bin", "SIMULATOR_POLYMARKET_PORT": str(ports[0]), "SIMULATOR_KALSHI_PORT": str(ports[1]),
     }  # fmt: skip
     command = [sys.executable, "-m", "flows.cli", "simulate", "--markets", "50", "--rate", "10"]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    with process, at_most(process):
         first = process.stderr.readline()
         process.send_signal(signal.SIGTERM)
         process.stderr.read()
@@ -324,17 +309,16 @@ def test_simulate_runs_until_told(tmp_path):
     assert process.returncode == 0
 
 
-def test_maintain_merges_and_changes_no_answer(movers, tmp_path):
+def test_maintain_merges_and_changes_no_answer(movers, lake, tmp_path):
     """What a pass would do is shown first; then files are fewer, every answer is the same, and a second pass or the
     same recording again changes nothing."""
-    lake = replayed(tmp_path / "lake")
+    lake = Path(shutil.copytree(lake, tmp_path / "lake"))
     options = ("--lake", str(lake))
     questions = [
         ("query", f"SELECT * EXCLUDE (date) FROM {table} ORDER BY ALL", "--format", "csv", *options)
         for table in ("quotes", "trades", "gaps", "markets", "bars", "segments")
     ]
     ask = [*questions, ("top", "--window", "1h", *options)]
-    movers("query", *options)  # and with it what the replay said
     before = [movers(*each) for each in ask]
     files = set(lake.glob("quotes/**/*.parquet"))
     code, out, _ = movers("maintain", "--dry-run", *options)

@@ -23,8 +23,9 @@ from lake.lock import only_one
 from lake.settings import Settings
 from lake.store import Store
 from lake.vocab import Mode
-from tests.flows.server import Api, now, python, running, settings_in, until
+from tests.flows.server import Api, now, python, running, settings_in
 from tests.lake.fresh import fresh_lake
+from tests.waiting import at_most, until
 
 pytestmark = pytest.mark.slow
 
@@ -223,7 +224,7 @@ def test_collector_outlives_the_server(world):
     with python(world.settings, COLLECTOR, PREFECT_FLOWS_HEARTBEAT_FREQUENCY="30") as process:
         until(lambda: world.api.states("collect") == ["RUNNING"], 60)
         world.server.kill()
-        world.server.wait()
+        world.server.wait(timeout=20)
         before, began = count(), time.monotonic()
         until(lambda: count() > before + 200, 20)
         assert time.monotonic() - began < 10
@@ -251,8 +252,11 @@ def test_collector_without_server(tmp_path):
     settings = settings_in(tmp_path)
     with python(settings, COLLECTOR) as process:
         output = ""
-        while "does not answer" not in output:
-            output += process.stdout.readline()
+        with at_most(process):
+            while "does not answer" not in output:
+                line = process.stdout.readline()
+                assert line, f"it ended, and said only: {output}"
+                output += line
         process.send_signal(signal.SIGTERM)
         output += process.communicate(timeout=20)[0]
     assert process.returncode == 0

@@ -6,34 +6,45 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from flows import verify as command
 from lake import layout
-from tests.session import replayed
+from lake.verify.apart import Apart
+from tests.lake.verify.small import small
+from tests.session import beginning, replayed
 
 MOVERS = Path(sys.executable).with_name("movers")
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory) -> Path:
-    """The project's own session in a lake, made by the command itself."""
-    return replayed(tmp_path_factory.mktemp("lake"))
+def processes() -> Iterator[Apart]:
+    """The processes that read rows, for all tests here."""
+    with Apart(1) as started:
+        yield started
 
 
 @pytest.fixture
-def lake(session, tmp_path) -> Path:
-    """A copy of it, to be harmed."""
-    return Path(shutil.copytree(session, tmp_path / "lake"))
+def lake(tmp_path) -> Path:
+    """A small lake, to be harmed."""
+    return small(tmp_path / "small").root
 
 
-def verify(folder: Path, *arguments: str, quotes: int = 0) -> tuple[int, str, str]:
-    """The command: exit code, standard output, standard error. Quotes are kept so many days, 0 = for ever."""
-    command = [MOVERS, "verify", "--lake", folder, *arguments]
-    env = os.environ | {"COLUMNS": "250", "RETENTION_DAYS": f"quotes={quotes}"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=folder.parent, timeout=120)
-    return done.returncode, done.stdout, done.stderr
+@pytest.fixture
+def verify(movers, monkeypatch, processes):
+    """Run `movers verify`: exit code, standard output, standard error. Quotes are kept so many days, 0 = for ever."""
+    monkeypatch.setattr(command, "Apart", lambda: nullcontext(processes))
+    monkeypatch.setenv("COLUMNS", "250")
+
+    def run(folder: Path, *arguments: str, quotes: int = 0) -> tuple[int, str, str]:
+        monkeypatch.setenv("RETENTION_DAYS", f"quotes={quotes}")
+        return movers("verify", "--lake", str(folder), *arguments)
+
+    return run
 
 
 def files(folder: Path) -> dict[str, tuple[int, int]]:
@@ -42,18 +53,23 @@ def files(folder: Path) -> dict[str, tuple[int, int]]:
     return {place.relative_to(folder).as_posix(): (place.stat().st_size, place.stat().st_mtime_ns) for place in found}
 
 
-def test_a_sound_lake_is_exit_code_0(session):
-    """It says how much was looked at, and changes nothing."""
+def test_a_replayed_session_is_exit_code_0(tmp_path):
+    """The command itself says how much was looked at, and changes nothing."""
+    session = replayed(tmp_path / "lake", beginning(tmp_path))
+    count = len(list(session.rglob("*.parquet")))
     before = files(session)
-    code, out, _ = verify(session)
-    assert code == 0
-    assert "Nothing found" in out and re.search(r"9\d\d files, 6\d\d lines of the ledger", out)
+    ran = subprocess.run(
+        [MOVERS, "verify", "--lake", session], capture_output=True, text=True, check=False, cwd=tmp_path, timeout=120,
+        env=os.environ | {"COLUMNS": "250"},
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "Nothing found" in ran.stdout and re.search(rf"\b{count} files, \d+ lines of the ledger", ran.stdout)
     assert files(session) == before
 
 
-def test_damage_is_exit_code_1_and_a_repair_0(lake):
+def test_damage_is_exit_code_1_and_a_repair_0(verify, lake):
     """Found, with the next step; a dry run changes nothing, the repair does what was told, and once is enough."""
-    victim = sorted((lake / "quotes").rglob("*.parquet"))[7]
+    victim = sorted((lake / "quotes").rglob("*.parquet"))[1]
     os.truncate(victim, 100)
     before = files(lake)
     code, out, _ = verify(lake)
@@ -75,9 +91,9 @@ def test_damage_is_exit_code_1_and_a_repair_0(lake):
     }
 
 
-def test_what_is_kept_no_longer_is_not_missed(lake):
+def test_what_is_kept_no_longer_is_not_missed(verify, lake):
     """Rows of long ago that RETENTION_DAYS lets go are no finding, and a repair has nothing to do."""
-    sorted((lake / "quotes").rglob("*.parquet"))[7].unlink()
+    sorted((lake / "quotes").rglob("*.parquet"))[1].unlink()
     assert verify(lake)[0] == 1
     code, out, said = verify(lake, "--repair", quotes=1)
     assert code == 0 and "Nothing found" in out and "gap" not in said
@@ -93,7 +109,7 @@ def test_what_is_kept_no_longer_is_not_missed(lake):
         (("--dry-run",), lambda folder: None, "give both"),
     ],
 )
-def test_what_cannot_be_looked_at_is_exit_code_2(lake, arguments, harm, word):
+def test_what_cannot_be_looked_at_is_exit_code_2(verify, lake, arguments, harm, word):
     """No lake, no marker, a damaged one, that of a newer program, and a question that makes no sense: one line each."""
     harm(lake)
     lake.mkdir(exist_ok=True)
@@ -108,7 +124,8 @@ def newer(folder: Path) -> None:
     marker.write_text(json.dumps(json.loads(marker.read_text()) | {"schema_version": 99}))
 
 
-def test_help_teaches():
+def test_help_teaches(movers):
     """What it looks at, what the exit codes mean, and how it is called."""
-    done = subprocess.run([MOVERS, "verify", "--help"], capture_output=True, text=True, check=True)
-    assert all(word in done.stdout for word in ("--full", "--repair", "--dry-run", "Exit code", "sound"))
+    code, out, _ = movers("verify", "--help")
+    assert code == 0
+    assert all(word in out for word in ("--full", "--repair", "--dry-run", "Exit code", "sound"))

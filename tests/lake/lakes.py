@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from lake import layout
-from lake.layout import SeqRange
-from lake.schema import MARKETS, Table
+from lake.layout import Part, SeqRange
+from lake.schema import MARKETS, QUOTES, Table
 from lake.store import Store
 from lake.vocab import MarketId, Mode, market_key
 from tests.builders import TODAY, Row, frame, instant
@@ -55,6 +55,11 @@ def span(number: int | None = None, collector: str = "c") -> SeqRange:
     """The range of one frame of epoch 0."""
     seq = next(_FRAMES) if number is None else number
     return SeqRange(collector, 0, seq, seq)
+
+
+def part_of(number: int, venue: str = "kalshi", day: date = TODAY) -> Part:
+    """The file of quotes of that frame."""
+    return layout.part(QUOTES, span(number).name, venue=venue, date=day)
 
 
 def publish(

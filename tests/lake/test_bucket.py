@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import PurePosixPath
 from random import Random
@@ -26,11 +27,10 @@ from lake.schema import BARS, QUOTES, SCHEMA_VERSION, SEGMENTS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
 from tests.builders import TODAY, quote
-from tests.lake.lakes import derive, publish, row, rows, span
+from tests.lake.lakes import derive, part_of, publish, row, rows
 from tests.objects import SECRET, at_random, faulty, use
 
 TOMORROW = TODAY + timedelta(days=1)
-RACE = 10  # names that two writers want
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +42,6 @@ def no_pauses(monkeypatch):
 @pytest.fixture
 def store(service, tmp_path) -> Store:
     return Store.create(service.place(tmp_path / "local"), Mode.SIMULATED)
-
-
-def part_of(number: int, day=TODAY):
-    return layout.part(QUOTES, span(number).name, venue="kalshi", date=day)
 
 
 def test_a_lake_in_a_bucket_is_made_once(store):
@@ -126,10 +122,10 @@ def test_parts_and_scans_by_venue_and_day(store):
     ]  # fmt: skip
     parts = store.parts(QUOTES)
     assert parts == sorted(parts, key=lambda part: part.path) and len(parts) == 6
-    assert store.parts(QUOTES, venues=["kalshi"], dates=[TOMORROW]) == [part_of(4, TOMORROW)]
+    assert store.parts(QUOTES, venues=["kalshi"], dates=[TOMORROW]) == [part_of(4, day=TOMORROW)]
     assert store.parts(QUOTES, dates=[TOMORROW]) == [part for part in parts if part.partition["date"] == str(TOMORROW)]
     assert store.days(QUOTES) == [TODAY, TOMORROW]
-    assert list(store.published([part_of(4, TOMORROW), part_of(5)])) == [part_of(4, TOMORROW)]
+    assert list(store.published([part_of(4, day=TOMORROW), part_of(5)])) == [part_of(4, day=TOMORROW)]
     found = sql.run(store, "SELECT venue, date, count(*) FROM quotes GROUP BY ALL ORDER BY ALL")
     assert found.rows() == counts
     some = sql.run(store, f"SELECT count(*) FROM quotes WHERE date = '{TOMORROW}' AND venue = 'kalshi'")
@@ -248,6 +244,16 @@ def test_a_store_that_does_not_answer(store, monkeypatch):
     assert lake.counts().quotes == 1
 
 
+def until_written(write: Callable[[], int]) -> tuple[int, int]:
+    """What it returns once it succeeds, and how often it failed before: the rows stay with who wrote, as the sealer."""
+    for failed in range(50):
+        try:
+            return write(), failed
+        except LakeUnwritable:
+            continue
+    raise AssertionError("not written in 50 tries")
+
+
 @pytest.mark.parametrize("count", [20, pytest.param(100, marks=pytest.mark.soak)])
 def test_publishes_under_faults(count, store, service, monkeypatch):
     """F30, F31: of every ten requests three fail, before or after they were applied. Each file is there once, none is
@@ -264,61 +270,50 @@ def test_publishes_under_faults(count, store, service, monkeypatch):
 
     with faulty(service.url, plan) as url:
         use(monkeypatch, url)
-        writer, kept = Store.open(store.root), 0
-        added = 0
+        writer, added, kept = Store.open(store.root), 0, 0
         for number in range(count):
             given = {(QUOTES, "kalshi"): [quote(market=number, seq=number)]}
-            while True:
-                try:
-                    added += publish(writer, given, number=number)
-                    break
-                except LakeUnwritable:
-                    kept += 1
+            new, failed = until_written(lambda: publish(writer, given, number=number))  # noqa: B023
+            added, kept = added + new, kept + failed
     assert asked["faults"] > 0.2 * asked["requests"] > count / 5
     assert sorted(store.scan(QUOTES).collect()["market_key"]) == list(range(count))
     assert len(store.parts(QUOTES)) == len(store.parts(SEGMENTS)) == count
     assert count - kept <= added <= count
 
 
-def test_two_writers_of_the_same_names(store, service, monkeypatch):
+@pytest.mark.parametrize("count", [4, pytest.param(50, marks=pytest.mark.soak)])
+def test_two_writers_of_the_same_names(count, store, service, monkeypatch):
     """They race for the same names with the same rows, under faults: both succeed, each file is there once. Of other
     rows one writer's are published, and the other is told.
     """
+    told: set[tuple[int, int]] = set()
     failed: list[BaseException] = []
-    won: list[tuple[int, int]] = []
 
     def write(lake: Store, me: int) -> None:
         try:
-            for number in range(RACE):
-                for day, market in ((TODAY, 1), (TOMORROW, me)):  # the same rows; one's own
-                    _until_written(lake, part_of(number, day), market, lambda: won.append((me, number)))  # noqa: B023
+            for number in range(count):
+                until_written(lambda: lake.publish(part_of(number), same))  # noqa: B023
+                own = rows(QUOTES, [quote(market=me, seq=1)])
+                try:
+                    until_written(lambda: lake.publish(part_of(number, day=TOMORROW), own))  # noqa: B023
+                except PublishConflict:
+                    told.add((number, me))
         except BaseException as exc:
             failed.append(exc)
 
-    def _until_written(lake, part, market, tell) -> None:
-        while True:
-            try:
-                if lake.publish(part, rows(QUOTES, [quote(market=market, seq=1)])) and market != 1:
-                    tell()
-                return
-            except LakeUnwritable:
-                continue
-            except PublishConflict:
-                assert market != 1
-                return
-
+    same = rows(QUOTES, [quote(market=1, seq=1)])
     with faulty(service.url, at_random(Random(5), 0.3, "503", "lost")) as url:
         use(monkeypatch, url)
-        threads = [threading.Thread(target=write, args=(Store.open(store.root), me)) for me in (2, 3)]
+        threads = [threading.Thread(target=write, args=(Store.open(store.root), me), daemon=True) for me in (2, 3)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(10 + 2 * count)
+            assert not thread.is_alive(), "a writer did not come to an end"
     assert failed == []
     found = store.scan(QUOTES).collect()
-    assert found.filter(date=TODAY)["market_key"].to_list() == [1] * RACE
-    assert len(store.parts(QUOTES)) == found.height == 2 * RACE
+    assert found.filter(date=TODAY)["market_key"].to_list() == [1] * count
+    assert len(store.parts(QUOTES)) == found.height == 2 * count
     own = store.parts(QUOTES, dates=[TOMORROW])
-    owner = {SeqRange.parse(part.name).first: store.load(part)["market_key"].item() for part in own}
-    assert set(owner.values()) <= {2, 3}
-    assert all(owner[number] == me for me, number in won)
+    owners = {SeqRange.parse(part.name).first: store.load(part)["market_key"].item() for part in own}
+    assert told == {(number, {2: 3, 3: 2}[owner]) for number, owner in owners.items()}

@@ -122,8 +122,8 @@ def test_what_comes_late_makes_a_new_edition(tmp_path):
     assert sums(lake)["quotes"].rows == 3 * 6
 
 
-def test_a_reader_between_any_two_steps_sees_every_row_once(tmp_path):
-    """While the merged file and its inputs are both there, and with any leftovers, each row counts once."""
+def test_a_reader_sees_every_row_once_while_the_inputs_are_there(tmp_path):
+    """Each row counts once while the merged file and its inputs are both there; what is left of them is tidied away."""
     lake = new_lake(tmp_path)
     for minute in range(3):
         segment(lake, f"10:{minute:02}")

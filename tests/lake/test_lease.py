@@ -2,6 +2,8 @@
 
 import json
 import time
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
 from random import Random
 
 import pytest
@@ -16,8 +18,8 @@ from lake.schema import QUOTES
 from lake.store import Store
 from lake.vocab import Mode
 from tests.builders import quote
-from tests.lake.lakes import new_lake, publish
-from tests.objects import faulty, use
+from tests.lake.lakes import new_lake, part_of, publish, rows
+from tests.objects import faulty, rob, use
 
 PATH = "_collector-main.lease"
 ROLE = "collector-main"
@@ -233,19 +235,22 @@ def test_a_lake_that_was_taken_over_is_not_written_to(service, tmp_path, monkeyp
     monkeypatch.setattr(bucket, "FIRST_PAUSE", 0.0)
     store = Store.create(service.place(tmp_path / "alder"), Mode.SIMULATED)
     with sole(store, ROLE) as own:
-        thief = Holder("birch", 8, "birch", 9, time.time())
-        store.files.replace(PATH, lambda path: path.write_bytes(thief.bytes()))
-        until = time.monotonic() + 5
-        while time.monotonic() < until:
-            try:
-                own.require_owner()
-            except LeaseLost:
-                break
-            time.sleep(0.01)
-        before = store.files.walk("")
+        publish(own, {(QUOTES, "kalshi"): [quote()]}, number=1)
+        rob(own, ROLE)
+        before, now, part = store.files.walk(""), datetime.now(UTC), part_of(1)
         for write in (
-            lambda: publish(own, {(QUOTES, "kalshi"): [quote()]}),
+            lambda: publish(own, {(QUOTES, "kalshi"): [quote()]}, number=2),
+            lambda: own.publish(part, rows(QUOTES, [quote(market=2)])),
+            lambda: own.publish_file(part, Path.touch, print),
+            lambda: own.replace(part, rows(QUOTES, [])),
+            lambda: own.write_new(part, Path.touch),
+            lambda: own.write_over(part, Path.touch),
             lambda: own.set_watermark("bars", {}),
+            lambda: own.remove(part),
+            lambda: own.move(part, PurePosixPath("_trash/x")),
+            lambda: own.trash([part], now),
+            lambda: own.empty_trash(now),
+            lambda: own.sweep(now),
         ):
             with pytest.raises(LeaseLost, match="process 8 on birch"):
                 write()

@@ -9,6 +9,7 @@ import pytest
 
 from lake.errors import LakeError, LakeUnwritable
 from lake.lock import only_one
+from tests.waiting import at_most
 
 HOLD = """
 import sys
@@ -23,7 +24,7 @@ with only_one(Path(sys.argv[1]), "jobs"):
 def test_second_process_is_refused_and_the_first_is_named(tmp_path):
     """Refused at once with the owner's id and host; another role is free; a killed owner holds nothing."""
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first, at_most(first):
         assert first.stdout is not None and first.stdout.readline() == "held\n"
         told = rf"process {first.pid} on {re.escape(socket.gethostname())} is its jobs already"
         with pytest.raises(LakeError, match=told), only_one(tmp_path, "jobs"):

@@ -12,6 +12,7 @@ from lake.schema import QUOTES
 from tests.lake.lakes import new_lake
 from tests.lake.merging import Sum, segment, together, total
 from tests.lake.readers import read_until
+from tests.waiting import until
 
 ROWS = 3
 START = datetime(2026, 2, 27, tzinfo=UTC)
@@ -19,10 +20,10 @@ START = datetime(2026, 2, 27, tzinfo=UTC)
 
 @pytest.mark.parametrize(
     ("readers", "days", "a_day"),
-    [pytest.param(8, 4, 2, id="short"), pytest.param(8, 70, 48, id="long", marks=pytest.mark.soak)],
+    [pytest.param(2, 4, 2, id="short"), pytest.param(8, 70, 48, id="long", marks=pytest.mark.soak)],
 )
 def test_readers_see_a_prefix_of_what_was_published(tmp_path, readers, days, a_day):
-    """Eight processes scan without pause while hours become days and days months: no error, no row lost or doubled."""
+    """Processes scan without pause while hours become days and days months: no error, no row lost or doubled."""
     times = [
         START + timedelta(days=1) * day + timedelta(days=1) / a_day * turn
         for day in range(days)
@@ -41,6 +42,7 @@ def test_readers_see_a_prefix_of_what_was_published(tmp_path, readers, days, a_d
     for process in processes:
         process.start()
     try:
+        until(lambda: all(out.exists() for out in outs), 60, every=0.01)
         for place, time in enumerate(times):
             segment(lake, time, ROWS, only=(QUOTES,))
             if place % a_day == a_day - 1:
@@ -50,9 +52,10 @@ def test_readers_see_a_prefix_of_what_was_published(tmp_path, readers, days, a_d
         stop.touch()
         for process in processes:
             process.join(60)
+            process.kill()
     told = [json.loads(out.read_text()) for out in outs]
     assert [each["faults"] for each in told] == [[]] * readers
-    assert sum(each["looks"] for each in told) > readers
+    assert all(each["answers"] > 2 for each in told), "they did not look while it was written"
     assert all(Merged.parse(part.name) for part in lake.parts(QUOTES))
     assert total(lake.scan(QUOTES).select(*QUOTES.columns).collect()) == known[-1]
-    print({name: sum(each[name] for each in told) for name in ("looks", "again", "rows", "seconds")})
+    print({name: sum(each[name] for each in told) for name in ("looks", "again", "answers", "rows", "seconds")})

@@ -64,7 +64,7 @@ def test_what_is_older_than_it_is_kept_goes(tmp_path):
 
 
 def test_ordinary_passes_are_never_refused(tmp_path):
-    """A pass a day for two months, with days off between: each takes what is due, and no more."""
+    """A pass a day for three weeks, with days off between: each takes what is due, and no more."""
     lake, keep = new_lake(tmp_path), retain.kept({"quotes": 5}, 24)
     for day in range(21):
         if day % 7 < 5:
@@ -157,14 +157,16 @@ def test_one_cleaner_at_a_time(tmp_path):
 def test_a_full_disk_makes_merging_wait(tmp_path):
     """Where the reserve is touched nothing more is written but the account, which says so."""
     lake = lake_of(tmp_path, 1)
+    before = names(lake)
     report = maintain(lake, START + DAY, KEEP, reserve=1 << 60)
-    assert report.merged == [] and "nearly full" in report.faults[0]
+    assert report.merged == [] and "nearly full" in report.faults[0] and names(lake) == before
+    assert any("nearly full" in note for note in Lake(lake).maintenance()["note"] if note)
 
 
-def test_settings_name_tables(tmp_path):
+def test_settings_name_tables():
     """RETENTION_DAYS with a name that is no table is refused, with those that are."""
     assert retain.kept({"quotes": 3}, 6)["quotes"] == timedelta(days=3)
-    assert retain.kept({"quotes": 0}, 6) | {} and retain.kept({"quotes": 0}, 6)["quotes"] is None
+    assert retain.kept({"quotes": 0}, 6)["quotes"] is None
     assert retain.kept({}, 6)["raw"] == timedelta(hours=6)
     with pytest.raises(SettingError, match="snapshots.*there are quotes"):
         retain.kept({"snapshots": 3}, 24)

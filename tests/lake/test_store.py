@@ -2,7 +2,7 @@
 
 import json
 import os
-from datetime import date, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import duckdb
@@ -19,14 +19,10 @@ from lake.schema import BARS, QUOTES, SCHEMA_VERSION, SEGMENTS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
 from tests.builders import TODAY, quote, trade
-from tests.lake.lakes import derive, new_lake, publish, row, rows, span
+from tests.lake.lakes import derive, new_lake, part_of, publish, row, rows
 
 TOMORROW = TODAY + timedelta(days=1)
 DAMAGED = b"PAR1 this is no Parquet PAR1"
-
-
-def part_of(number: int, venue: str = "kalshi", day: date = TODAY) -> layout.Part:
-    return layout.part(QUOTES, span(number).name, venue=venue, date=day)
 
 
 def files(lake: Store) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from lake import layout, wal
 from lake.errors import LakeUnwritable
 from lake.layout import Life
 from lake.wal import FIRST_KIND, Flaw, Log, Record
-from tests.lake.test_maintenance_crash import Killed, killed_at
+from tests.lake.crashes import Killed, killed_at
 
 LIFE = Life("main", 3)
 Told = tuple[int, str, int, int, bytes]
@@ -88,8 +89,6 @@ def test_every_cut(tmp_path):
 @pytest.mark.parametrize("seed", range(40))
 def test_flipped_bit(tmp_path, seed):
     """One wrong bit anywhere ends what is true at its record; what follows is told from a tail that was broken off."""
-    from random import Random
-
     rng, records = Random(seed), told(60)
     written(tmp_path, records)
     (path,) = wal.files(tmp_path, LIFE)

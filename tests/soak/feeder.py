@@ -9,6 +9,9 @@ from contextlib import suppress
 from tests.flows.collector.venues import Socket, Venues, condition, tokens
 
 MARKETS = 20
+FIRST = 100
+"""The first number: above every size that a first book has."""
+
 STEP = 0.01
 
 
@@ -18,7 +21,7 @@ class Feeder(Venues):
     def __init__(self, rate: int) -> None:
         super().__init__(MARKETS)
         self.rate = rate
-        self.next = 100  # above every size that a first book has
+        self.next = FIRST
         self._times: list[tuple[int, float]] = []  # each number with which a burst began, and when, monotonic
         self._tasks: list[asyncio.Task[None]] = []
 

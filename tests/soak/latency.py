@@ -16,7 +16,7 @@ import polars as pl
 
 from lake.query import Lake
 from tests.flows.collector.venues import running
-from tests.soak.feeder import Feeder
+from tests.soak.feeder import FIRST, Feeder
 from tests.soak.kills import Child
 
 LOOK = 0.02  # seconds between two looks of the reader
@@ -72,7 +72,7 @@ class Reader:
         quotes, trades = Lake.open(self._root).fresh()
         now = time.monotonic()
         sizes = quotes["bid_size"].cast(pl.Int64)
-        for number in sizes.filter(sizes >= 100):
+        for number in sizes.filter(sizes >= FIRST):
             self.at.setdefault(number, now)
         for text in trades["trade_id"]:
             self.at.setdefault(int(text[2:66], 16), now)
@@ -95,12 +95,7 @@ def rss_mib(pid: int) -> float:
 async def measure(folder: Path, seconds: float, rate: int) -> Figures:
     """Run a collector in another process for so long."""
     accepted, feeder = Noting(), Feeder(rate)
-    async with running(feeder):
-        settings = {
-            **feeder.settings, "collector_mode": "polymarket", "lake_uri": folder / "lake", "backfill_hours": 0,
-        }  # fmt: skip
-        child = await Child.start("collect", settings, accepted, folder / "child.log")
-        await asyncio.wait_for(child.first.wait(), 60)
+    async with running(feeder), Child.living("collect", feeder, folder, accepted) as child:
         reader = Reader(folder / "lake")
         reading = asyncio.create_task(reader.run())
         await asyncio.sleep(2)

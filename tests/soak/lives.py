@@ -28,8 +28,6 @@ from tests.soak.feeder import MARKETS, message
 
 NAME = "main"
 CONNECTION = "polymarket-1"
-FIRST = 100
-"""The feeder's first number: above every size that a first book has."""
 
 
 def make(seal: Callable[[Segment], None]) -> Pipeline:

@@ -1,7 +1,7 @@
 """Sealing, recovering and telling a day again, killed at any operation on files: seen is the old or the new, and done
 again it is what it would have been.
 
-Merging and retention have that in `tests.lake.test_maintenance_crash`, whose hook is used here.
+Merging and retention have that in `tests.lake.test_maintenance_crash`.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,9 +23,11 @@ from lake.errors import BadFrame
 from lake.schema import BARS, QUOTES, RAW, SEALED, SEGMENTS, TRADES, Table
 from lake.store import Store
 from lake.vocab import Mode
+from tests.flows.collector.lived import without_known
+from tests.lake.crashes import Killed, killed_at
 from tests.lake.merging import names
-from tests.lake.test_maintenance_crash import Killed, killed_at
-from tests.soak.lives import FIRST, Collector, make, start_again
+from tests.soak.feeder import FIRST
+from tests.soak.lives import Collector, make, start_again
 
 BEGAN = to_us(datetime(2026, 3, 2, 10, tzinfo=UTC))
 SHOWN = tuple(table for table in SEALED if table not in (RAW, SEGMENTS))
@@ -40,8 +42,8 @@ def rows(store: Store, tables: Iterable[Table]) -> Rows:
     found = {}
     for table in tables:
         frame = store.scan(table).collect()
-        if table is RAW:  # what was known at an anchor has its sets in any order
-            frame = frame.with_columns(frame=pl.when(pl.col("kind") == "CUT").then(pl.lit(b"")).otherwise("frame"))
+        if table is RAW:
+            frame = without_known(frame)
         found[table.name] = frame.drop("bytes", strict=False).sort(pl.all())
     return found
 
@@ -101,7 +103,7 @@ def all_files(store: Store) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("step", [FEW, ALL])
-def test_seal(tmp_path, capsys, step):
+def test_seal(tmp_path, no_fsync, capsys, step):
     """A segment that is published, its state kept and its log removed: a reader sees each row throughout."""
 
     def prepare(folder: Path) -> Callable[[], Segment]:
@@ -130,7 +132,7 @@ def test_seal(tmp_path, capsys, step):
 
 
 @pytest.mark.parametrize("step", [FEW, ALL])
-def test_recover(tmp_path, capsys, step):
+def test_recover(tmp_path, no_fsync, capsys, step):
     """A life that left two segments and a torn tail: what was shown is seen throughout, and none of it twice."""
 
     def left(folder: Path) -> Store:
@@ -166,8 +168,9 @@ def test_recover(tmp_path, capsys, step):
 
 
 @pytest.mark.parametrize("step", [pytest.param(61, id="some"), ALL])
-def test_reparse(tmp_path, monkeypatch, capsys, step):
+def test_reparse(tmp_path, no_fsync, monkeypatch, capsys, step):
     """A day whose parser was mended: its trades are the old or the new ones, its quotes stay, its bars follow."""
+    monkeypatch.setattr("flows.jobs.reparse.MARKETS_AT_ONCE", 4)  # there are few
     with monkeypatch.context() as patch:
         break_trades(patch)
         collector = lived(tmp_path / "broken")

@@ -15,7 +15,7 @@ from lake.store import Store
 from tests.flows.collector.venues import running
 from tests.soak.disks import MIB, Ballast, small
 from tests.soak.feeder import Feeder
-from tests.soak.kills import Child, in_lake
+from tests.soak.kills import Child, Counts, in_lake
 
 SIZE, RESERVE = 96 * MIB, 32 * MIB
 RESUMES_WITHIN = 5.0
@@ -23,13 +23,9 @@ STOPS_WITHIN = 10.0
 
 
 @dataclass
-class Verdict:
+class Verdict(Counts):
     """What a run showed."""
 
-    accepted: int = 0
-    lost: int = 0
-    doubled: int = 0
-    invented: int = 0
     least: int = SIZE  # bytes that were free while the disk was down to its reserve
     resumed: list[float] = field(default_factory=list)  # seconds from room to the first accepted message
     reasons: dict[str, int] = field(default_factory=dict)  # of gaps
@@ -68,36 +64,28 @@ async def run(folder: Path, levels: list[int], *, rate: int, pause: float) -> Ve
     with small(folder / "disk", SIZE) as disk:
         ballast = Ballast(disk)
         async with running(feeder):
-            settings = {
-                **feeder.settings, "collector_mode": "polymarket", "lake_uri": disk / "lake", "backfill_hours": 0,
-                "disk_reserve_mb": RESERVE / MIB,
-            }  # fmt: skip
-            child = await Child.start("collect", settings, accepted, folder / "child.log")
-            await asyncio.wait_for(child.first.wait(), 60)
-            for free in levels:
-                await asyncio.sleep(1)
-                holding = asyncio.create_task(hold(ballast, free))
-                await settled(accepted, STOPS_WITHIN)
-                if free:
-                    verdict.least = min(verdict.least, disk_usage(disk).free)
-                before = len(accepted)
-                await asyncio.sleep(pause)
-                assert len(accepted) == before and child.is_up, "it ended, or went on, while the disk was full"
-                holding.cancel()
-                await asyncio.gather(holding, return_exceptions=True)
-                ballast.leave()
-                began, number = time.monotonic(), feeder.next  # what was sent before may have waited in memory
-                while len(accepted) == before or max(accepted) < number:
-                    await asyncio.sleep(0.01)
-                    assert time.monotonic() - began < 60 and child.is_up, "it does not go on"
-                verdict.resumed.append(time.monotonic() - began)
-            await asyncio.sleep(3)
-            assert await child.end(signal.SIGTERM) == 0
-        found = in_lake(disk / "lake")
-        verdict.accepted = len(accepted)
-        verdict.lost = len(accepted - found.keys())
-        verdict.doubled = sum(count - 1 for count in found.values())
-        verdict.invented = sum(not 100 <= number < feeder.next for number in found)
+            given = {"lake_uri": disk / "lake", "disk_reserve_mb": RESERVE / MIB}
+            async with Child.living("collect", feeder, folder, accepted, **given) as child:
+                for free in levels:
+                    await asyncio.sleep(1)
+                    holding = asyncio.create_task(hold(ballast, free))
+                    await settled(accepted, STOPS_WITHIN)
+                    if free:
+                        verdict.least = min(verdict.least, disk_usage(disk).free)
+                    before = len(accepted)
+                    await asyncio.sleep(pause)
+                    assert len(accepted) == before and child.is_up, "it ended, or went on, while the disk was full"
+                    holding.cancel()
+                    await asyncio.gather(holding, return_exceptions=True)
+                    ballast.leave()
+                    began, number = time.monotonic(), feeder.next  # what was sent before may have waited in memory
+                    while len(accepted) == before or max(accepted) < number:
+                        await asyncio.sleep(0.01)
+                        assert time.monotonic() - began < 60 and child.is_up, "it does not go on"
+                    verdict.resumed.append(time.monotonic() - began)
+                await asyncio.sleep(3)
+                assert await child.end(signal.SIGTERM) == 0
+        verdict.hold(accepted, in_lake(disk / "lake"), feeder)
         gaps = Store.open(disk / "lake").scan(GAPS).filter(pl.col("market_key").is_not_null())
         verdict.reasons = dict(gaps.group_by("reason").len().sort("reason").collect().iter_rows())
         assert not list((disk / "lake/wal").glob("*.wal")) and not list((disk / "lake/hot").glob("**/*.arrows"))
@@ -105,7 +93,7 @@ async def run(folder: Path, levels: list[int], *, rate: int, pause: float) -> Ve
 
 
 def check(verdict: Verdict) -> None:
-    assert (verdict.lost, verdict.doubled, verdict.invented) == (0, 0, 0)
+    assert verdict.faults == (0, 0, 0)
     assert verdict.accepted > 300 and verdict.reasons.get("disk_reserve", 0) > 0
     assert max(verdict.resumed) <= RESUMES_WITHIN
 
@@ -113,7 +101,7 @@ def check(verdict: Verdict) -> None:
 @pytest.mark.soak
 @pytest.mark.asyncio
 async def test_disk_down_to_its_reserve(tmp_path):
-    """The short form: once at the reserve, for as long as connections wait."""
+    """Once, for as long as connections wait."""
     verdict = await run(tmp_path, [RESERVE - MIB], rate=300, pause=5.5)
     check(verdict)
     assert verdict.least > RESERVE - 4 * MIB

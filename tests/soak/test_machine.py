@@ -22,8 +22,9 @@ from lake.clock import HOUR_US, SECOND_US, from_us, to_us
 from lake.schema import QUOTES, RAW, SEQ_BITS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
+from tests.soak.feeder import FIRST
 from tests.soak.kills import numbers
-from tests.soak.lives import FIRST, NAME, Collector, make
+from tests.soak.lives import NAME, Collector, make
 
 RUNS, STEPS = 100, 50
 """Of the long form."""

@@ -120,17 +120,18 @@ async def test_reserve(tmp_path, monkeypatch):
 @pytest.mark.asyncio
 async def test_stalled_disk(tmp_path, monkeypatch):
     """While an fsync hangs, frames are taken in until so many bytes wait; then receivers wait, and nothing is lost."""
-    bench, free = Bench(tmp_path, most=500), threading.Event()
+    bench, begun, free = Bench(tmp_path, most=500), threading.Event(), threading.Event()
     real = wal.os.fsync
 
     def slow(handle: int) -> None:
+        begun.set()
         assert free.wait(10)
         real(handle)
 
     monkeypatch.setattr(wal.os, "fsync", slow)
     bench.frame()
     flushing = asyncio.create_task(bench.commits.flush())
-    await asyncio.sleep(0.01)
+    await until(begun.is_set)
     count = 1
     while not bench.intake.is_full and count < 20:
         bench.frame(50)

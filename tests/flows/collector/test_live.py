@@ -28,7 +28,6 @@ from lake.schema import (
     MARKETS,
     QUOTES,
     SEGMENTS,
-    TRADES,
     VENUE_STATS,
     Table,
 )
@@ -75,7 +74,10 @@ async def collecting(venues: Venues, folder: Path, timing: Timing = TIMING, **gi
         yield run
     finally:
         run.stop.set()
-        run.report = await task
+        try:
+            run.report = await asyncio.wait_for(task, 60)
+        except TimeoutError:
+            raise AssertionError(f"the collector did not end in 60 s; it said last: {run.lines[-3:]}") from None
 
 
 def venues_with_key(folder: Path, markets: int = 3) -> Venues:
@@ -115,7 +117,7 @@ async def test_stop_drains(tmp_path):
     async with running(venues), collecting(venues, tmp_path, slow, backfill_hours=0) as run:
         await until(lambda: all(len(sockets) == 1 for sockets in venues.sockets.values()))
         await until(lambda: run.has(QUOTES, 6))
-        assert not run.store.parts(TRADES) and sum(map(run.store.rows, run.store.parts(QUOTES))) < 6
+        assert sum(map(run.store.rows, run.store.parts(QUOTES))) < 6, "no segment was open"
     assert run.rows(QUOTES).height == 6
     assert run.report is not None and run.report.unpublished == 0
     spans = run.rows(SEGMENTS).select("first_seq", "last_seq").unique().sort("first_seq").rows()

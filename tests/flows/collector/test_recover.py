@@ -1,7 +1,5 @@
 """What a life left in its log becomes what it would have become: the same rows, each once, whatever broke it off."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -10,96 +8,15 @@ import polars as pl
 import pytest
 
 from flows.collector import journal, raw
-from flows.collector.intake import Intake
-from flows.collector.pipeline import Pipeline, Rule, Segment
-from flows.collector.recordings import find
 from flows.collector.recover import rebuild, recover
-from flows.collector.replay import adapters
-from flows.collector.sealing import Frames, Waiting, frames_of, write
-from flows.collector.timing import Clock
+from flows.collector.sealing import Waiting, frames_of, write
+from flows.venues.base import Wire
 from lake import wal
-from lake.clock import HOUR_US
 from lake.errors import LakeError
-from lake.layout import Life
-from lake.schema import FEED_HEALTH, GAPS, QUOTES, RAW, SEGMENTS, TRADES
+from lake.schema import GAPS, RAW, SEGMENTS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
-from tests.session import SESSION
-
-LIFE = Life("main", 4)
-CATALOG = "polymarket-catalog"
-
-
-def make(seal: Callable[[Segment], None]) -> Pipeline:
-    return Pipeline(adapters(), seal, describing=[CATALOG], rule=None)
-
-
-@dataclass
-class Lived:
-    """A life without sockets: items in, a log on disk, and the segments that it made."""
-
-    folder: Path
-    every: int = 120_000_000
-    now: int = 0
-    segments: list[Segment] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.log = wal.Log(self.folder, LIFE, "boot")
-        clock = Clock(wall=lambda: self.now, monotonic=lambda: self.now / 1e6)
-        rule = Rule(lambda received: self.every, HOUR_US)
-        self.intake = Intake(LIFE.epoch, clock, recorder=self.log, withheld=[CATALOG], rule=rule)
-        self.pipeline = make(self.segments.append)
-
-    def run(self, most: int | None = None, path: Path = SESSION) -> "Lived":
-        """A recording, by default the project's own session, told with a tick after each frame, and written to disk."""
-        recordings, _ = find(path)
-        items = sorted((item for one in recordings for item in one.items()), key=lambda item: item.received)
-        names = {"polymarket": "polymarket-1", "kalshi": "kalshi-1"}
-        for place, item in enumerate(items[:most], 1):
-            self.now = item.received
-            name = names[item.wire.venue.value] if not item.wire.is_poll else f"{item.wire.venue.value}-poll"
-            if item.payload is None:
-                self.intake.opened(name, item.wire)
-            else:
-                self.intake.frame(name, item.wire, item.payload)
-                self.intake.tick()
-            if place % 100 == 0:
-                self.work()
-        self.work()
-        return self
-
-    def work(self) -> None:
-        """Consume what came in, and write it to disk."""
-        while (item := self.intake.take()) is not None:
-            self.pipeline.take(item)
-        if (batch := self.log.take()) is not None:
-            self.log.write(batch)
-
-    def end(self) -> "Lived":
-        """As a recovery ends it: nothing after the last item."""
-        self.pipeline.finish(self.now)
-        return self
-
-
-def content(store: Store) -> dict[str, pl.DataFrame]:
-    tables = (QUOTES, TRADES, FEED_HEALTH, RAW)
-    found = {table.name: store.scan(table).sort("seq", *table.key).collect() for table in tables}
-    # What was known at an anchor has its sets in any order.
-    is_cut = pl.col("kind") == "CUT"
-    found["raw"] = found["raw"].with_columns(frame=pl.when(is_cut).then(pl.lit(b"")).otherwise("frame"))
-    return found
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[Lived, list[tuple[Segment, Frames]], dict[str, pl.DataFrame], Store]:
-    """The session lived through without a break, its segments with their frames, and the lake that they make."""
-    folder = tmp_path_factory.mktemp("whole")
-    lived = Lived(folder / "wal").run(3_000).end()
-    sealed = [(segment, frames_of(segment, "main", "boot")) for segment in lived.segments]
-    store = Store.create(folder / "lake", Mode.SIMULATED)
-    for segment, frames in sealed:
-        write(store, segment, frames, "main")
-    return lived, sealed, content(store), store
+from tests.flows.collector.lived import CATALOG, LIFE, Lived, content, make
 
 
 def fresh(tmp_path: Path, whole) -> tuple[Store, Path]:
@@ -259,8 +176,6 @@ def test_catalogue_pages_are_told_and_not_kept(tmp_path):
     """Of a catalogue's page the log and `raw` hold that it was here, and the lake what it said."""
     page = (Path(__file__).parents[2] / "frames/polymarket/gamma_keyset.json").read_bytes()
     lived = Lived(tmp_path / "wal", now=1_790_000_000_000_000)
-    from flows.venues.base import Wire
-
     lived.intake.frame(CATALOG, Wire.GAMMA, page)
     lived.intake.anchor()
     lived.work()

@@ -18,6 +18,7 @@ from lake.layout import Life
 from lake.schema import QUOTES, Table
 from lake.store import Store
 from lake.vocab import Mode
+from tests.flows.collector.venues import until
 from tests.flows.feed import frame
 
 
@@ -43,7 +44,7 @@ def test_many_rows_become_a_frame_in_steps(monkeypatch):
 
 
 @pytest.mark.asyncio
-async def test_rows_are_shown_when_they_are_on_disk(tmp_path):
+async def test_rows_are_shown_when_they_are_on_disk(tmp_path, monkeypatch):
     """Other processes see a row once its frame cannot be lost any more, not before."""
     store, life, now = Store.create(tmp_path / "lake", Mode.SIMULATED), Life("main", 0), 1_790_000_000_000_000
     log = wal.Log(tmp_path / "wal", life, "boot")
@@ -58,8 +59,15 @@ async def test_rows_are_shown_when_they_are_on_disk(tmp_path):
     intake.frame("kalshi", Wire.KALSHI_SOCKET, frame("kalshi/ticker"))
     while (item := intake.take()) is not None:
         pipeline.take(item)
+    reached, asked = commits.reached, []
+
+    async def reach(number: int) -> None:
+        asked.append(number)
+        await reached(number)
+
+    monkeypatch.setattr(commits, "reached", reach)
     showing = asyncio.create_task(sealer.show(pipeline.open))
-    await asyncio.sleep(0.1)
+    await until(lambda: asked or showing.done())
     assert not showing.done() and store.scan(QUOTES).collect().is_empty()
     assert await commits.flush()
     await asyncio.wait_for(showing, 5)

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from flows.collector import again
-from flows.collector.sealing import frames_of, write
 from flows.jobs import reparse as job
 from flows.jobs.maintenance import maintain
 from flows.jobs.refresh import refresh_bars
@@ -21,12 +20,7 @@ from lake.reading import computed_board
 from lake.schema import BARS, QUOTES, RAW, SEGMENTS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
-from tests.flows.collector.test_recover import Lived, make
-
-
-def day_of(store: Store) -> date:
-    (day,) = {date.fromisoformat(part.partition["date"]) for part in store.parts(SEGMENTS)}
-    return day
+from tests.flows.collector.lived import Lived, day_of, make
 
 
 def after(day: date) -> datetime:
@@ -41,8 +35,9 @@ def content(store: Store) -> dict[str, pl.DataFrame]:
 def live(root: Path, log: Path) -> Store:
     """A lake of the session, with bars, as the parsers of the moment make it."""
     store = Store.create(root, Mode.SIMULATED)
-    for segment in Lived(log).run(2_000).end().segments:
-        write(store, segment, frames_of(segment, "main", "boot"), "main")
+    life = Lived(log).run(2_000).end()
+    for segment in life.segments:
+        life.seal(store, segment)
     refresh_bars(store)
     return store
 
@@ -68,6 +63,12 @@ def faulty(tmp_path_factory) -> Store:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Polymarket, "_last_trade", fail)
         return live(folder / "lake", folder / "wal")
+
+
+@pytest.fixture(autouse=True)
+def few_groups(monkeypatch):
+    """So few rows are read again in a few groups of markets."""
+    monkeypatch.setattr(job, "MARKETS_AT_ONCE", 4)
 
 
 @pytest.fixture
@@ -138,9 +139,8 @@ def test_recorded_session(recordings, tmp_path, name):
     life = Lived(tmp_path / "wal").run(path=recordings / "kalshi" / name).end()
     stores = {what: Store.create(tmp_path / what, Mode.REPLAY) for what in ("sealed", "merged", "again")}
     for segment in life.segments:
-        frames = frames_of(segment, "main", "boot")
         for what in ("sealed", "merged"):
-            write(stores[what], segment, frames, "main")
+            life.seal(stores[what], segment)
     day = day_of(stores["sealed"])
     again.replay_day(stores["sealed"], stores["again"], day, make)
     for store in stores.values():

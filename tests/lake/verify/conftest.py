@@ -7,7 +7,7 @@ import pytest
 
 from lake.store import Store
 from lake.verify.apart import Apart
-from tests.lake.verify.small import small
+from tests.lake.verify.small import copied, small
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,13 @@ def processes() -> Iterator[Apart]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory) -> Store:
+    """A sound lake of four segments, to be copied."""
+    return small(tmp_path_factory.mktemp("sound"))
+
+
 @pytest.fixture
-def lake(tmp_path: Path) -> Store:
-    """A sound lake of four segments."""
-    return small(tmp_path)
+def lake(sound: Store, tmp_path: Path) -> Store:
+    """A copy of it, to be harmed."""
+    return copied(sound, tmp_path)

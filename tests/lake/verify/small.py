@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from datetime import date, timedelta
 from pathlib import Path
+from shutil import copytree
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -65,6 +66,11 @@ def small(folder: Path) -> Store:
         seal(store, number)
     age(store)
     return store
+
+
+def copied(store: Store, folder: Path) -> Store:
+    """The same lake in another folder; its files are as old."""
+    return Store.open(copytree(store.root, folder / "lake"))
 
 
 def age(store: Store, hours: float = 2) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from flows.collector import journal
 from flows.collector.recover import recover
-from flows.collector.sealing import frames_of, span_of, write
+from flows.collector.sealing import frames_of, span_of
 from flows.jobs.maintenance import maintain
 from lake import layout, ledger, wal
 from lake.clock import day_of
@@ -23,8 +23,8 @@ from lake.verify.plan import Step, Verb
 from lake.verify.repair import repair
 from lake.verify.survey import Survey, survey
 from lake.vocab import Mode
+from tests.flows.collector.lived import LIFE, Lived, make
 from tests.flows.collector.test_live import collecting
-from tests.flows.collector.test_recover import LIFE, Lived, make
 from tests.flows.collector.venues import running, until
 from tests.flows.jobs.test_catalog import Catalogues, sync
 from tests.lake.verify.small import errors
@@ -44,7 +44,7 @@ def killed(lived, tmp_path) -> Store:
     store = Store.create(tmp_path / "lake", Mode.SIMULATED)
     shutil.copytree(lived.folder, store.root / "wal")
     for segment in lived.segments[:2]:
-        write(store, segment, frames_of(segment, LIFE.collector, "boot"), LIFE.collector)
+        lived.seal(store, segment)
     third = lived.segments[2]
     quotes = frames_of(third, LIFE.collector, "boot")[QUOTES, "polymarket"]
     name, day = span_of(third, LIFE.collector).name, day_of(third.first_received)
@@ -117,12 +117,10 @@ async def test_lives_of_every_kind(lived, killed, processes):
 
 async def killed_by(number: signal.Signals, life: Life, feeder: Feeder, folder: Path) -> None:
     """That life of a collector, from its start until a second after its first message; former lives are recovered."""
-    given = {"collector_mode": "polymarket", "lake_uri": folder / "lake", "backfill_hours": 0}
-    child = await Child.start("collect", {**feeder.settings, **given}, set(), folder / "child.log")
-    await asyncio.wait_for(child.first.wait(), 60)
-    await asyncio.sleep(1)
-    await until(lambda: wal.lives(folder / "lake/wal") == [life])
-    await child.end(number)
+    async with Child.living("collect", feeder, folder, set()) as child:
+        await asyncio.sleep(1)
+        await until(lambda: wal.lives(folder / "lake/wal") == [life])
+        await child.end(number)
 
 
 @pytest.mark.soak
@@ -142,12 +140,12 @@ async def test_killed_collectors(tmp_path, processes):
 
 @pytest.mark.asyncio
 async def test_while_a_collector_seals(tmp_path, processes):
-    """Segments come five a second while it is looked at, again and again: no error."""
-    feeder = Feeder(500)
+    """Segments come again and again while it is looked at, and in between: no error."""
+    feeder = Feeder(200)
     async with running(feeder), collecting(feeder, tmp_path, collector_mode="polymarket", backfill_hours=0) as run:
-        await until(lambda: run.store.listed(SEGMENTS))
-        for _ in range(8):
+        for _ in range(4):
+            count = len(run.store.listed(SEGMENTS))
+            await until(lambda: len(run.store.listed(SEGMENTS)) > count, 20)  # noqa: B023
             report = await asyncio.to_thread(look, run.store, processes)
-            assert errors(report) == set()
-        assert report.lines > 10
+            assert errors(report) == set() and report.lines > 0
     assert look(run.store, processes).findings == []

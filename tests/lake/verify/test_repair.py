@@ -27,6 +27,7 @@ from tests.lake.verify.small import (
     COUNT,
     NOW,
     age,
+    copied,
     errors,
     look,
     merge,
@@ -35,7 +36,6 @@ from tests.lake.verify.small import (
     part,
     path,
     seal,
-    small,
     trash,
     where,
 )
@@ -314,9 +314,9 @@ def harm(lake: Store, place: Path, kept: int | None, *, is_trashed: bool) -> Non
 
 @examples(12)
 @given(data=st.data())
-def test_any_damage_is_mended_once(tmp_path_factory, processes, data):
+def test_any_damage_is_mended_once(sound, tmp_path_factory, processes, data):
     """Some files cut or deleted, with or without a copy in the trash: no error is left, what was whole is as it was."""
-    lake = small(tmp_path_factory.mktemp("lake"))
+    lake = copied(sound, tmp_path_factory.mktemp("lake"))
     files = sorted(lake.root.rglob("*.parquet"))
     victims = data.draw(st.lists(st.sampled_from(files), min_size=1, max_size=4, unique=True))
     for place in victims:

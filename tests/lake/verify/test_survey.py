@@ -18,10 +18,11 @@ from lake.store import Store
 from lake.verify.findings import Severity, What
 from lake.verify.survey import survey
 from tests.builders import TODAY, quote, trade
-from tests.lake.lakes import derive, row, rows
+from tests.lake.lakes import derive, new_lake, row, rows
 from tests.lake.verify.small import (
     COUNT,
     NOW,
+    copied,
     errors,
     health,
     look,
@@ -31,7 +32,6 @@ from tests.lake.verify.small import (
     part,
     path,
     seal,
-    small,
     span,
     trash,
     where,
@@ -57,11 +57,7 @@ def test_the_projects_own_session_is_sound(tmp_path, processes):
 
 def test_an_empty_lake_is_sound(tmp_path, processes):
     """Nothing was sealed, and nothing is missing."""
-    store = small(tmp_path)
-    shutil.rmtree(store.root / "quotes")
-    for table in ("trades", "feed_health", "_segments"):
-        shutil.rmtree(store.root / table)
-    assert look(store, processes).report.findings == []
+    assert look(new_lake(tmp_path), processes).report.findings == []
 
 
 def cut(lake: Store) -> None:
@@ -425,9 +421,9 @@ def _abort(_: Path, files: list[str]) -> list[str]:
 
 @examples(25)
 @given(data=st.data())
-def test_any_one_file_deleted_or_cut_is_found(tmp_path_factory, processes, data):
+def test_any_one_file_deleted_or_cut_is_found(sound, tmp_path_factory, processes, data):
     """Whichever file of the raw tables it is, ledger and gaps among them, and wherever it is cut: an error says so."""
-    store = small(tmp_path_factory.mktemp("lake"))
+    store = copied(sound, tmp_path_factory.mktemp("lake"))
     note(store, "10:00:10", "10:00:20", 0, "c2")
     files = sorted(
         place for place in store.root.rglob("*.parquet") if "c2" not in place.name or GAPS.name in str(place)
