@@ -13,6 +13,17 @@ from lake.place import Bucket
 SESSION = Path(__file__).parent / "frames" / "session"
 
 
+def run(*arguments: str) -> int:
+    """The exit code of `movers` with these arguments, run in this process."""
+    argv, sys.argv = sys.argv, ["movers", *arguments]
+    try:
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    finally:
+        sys.argv = argv
+    return stop.value.code or 0
+
+
 def beginning(folder: Path, lines: int = 1_200) -> Path:
     """A recording in that folder with the beginning of Kalshi's part of it: enough for a board, and soon replayed."""
     path = folder / "kalshi.jsonl.gz"
@@ -23,11 +34,5 @@ def beginning(folder: Path, lines: int = 1_200) -> Path:
 
 def replayed(root: Path | Bucket, recording: Path = SESSION) -> Path | Bucket:
     """The lake at `root`, with the session, or that part of it, replayed into it."""
-    argv, sys.argv = sys.argv, ["movers", "replay", str(recording), "--lake", str(root)]
-    try:
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-    finally:
-        sys.argv = argv
-    assert stop.value.code in (0, None)
+    assert run("replay", str(recording), "--lake", str(root)) == 0
     return root

@@ -1,11 +1,10 @@
 """What tests of the command line share."""
 
-import sys
 from collections.abc import Callable
 
 import pytest
 
-from flows import cli
+from tests import session
 
 
 @pytest.fixture
@@ -16,10 +15,7 @@ def movers(monkeypatch, tmp_path, capsys) -> Callable[..., tuple[int, str, str]]
     monkeypatch.delenv("MOVERS_RECORDINGS", raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["movers", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
+        code, said = session.run(*arguments), capsys.readouterr()
+        return code, said.out, said.err
 
     return run

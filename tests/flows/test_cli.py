@@ -6,31 +6,51 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import polars as pl
 import pytest
 
-from tests.session import SESSION, replayed
+from tests.session import SESSION, beginning, run
 from tests.waiting import at_most
 
 
+class Demo(NamedTuple):
+    """What `movers demo` said and made in an empty folder."""
+
+    folder: Path
+    code: int
+    out: str
+
+
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory) -> Path:
-    """A lake with the project's own session, made by the command itself."""
-    root = tmp_path_factory.mktemp("lake")
-    return replayed(root)
+def demo(tmp_path_factory) -> Demo:
+    """It replays the project's own session, once for all tests."""
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
+        patch.chdir(folder)
+        patch.setenv("COLUMNS", "200")
+        patch.delenv("MOVERS_RECORDINGS", raising=False)
+        return Demo(folder, run("demo"), out.getvalue())
 
 
-def test_demo_shows_movers_without_any_setting(movers, tmp_path):
+@pytest.fixture(scope="module")
+def lake(demo) -> Path:
+    """The lake that it made, to be read."""
+    return demo.folder / "data" / "replay"
+
+
+def test_demo_shows_movers_without_any_setting(demo, lake):
     """A stranger's first command replays the project's own session into data/replay and ends with movers."""
-    code, out, _ = movers("demo")
-    assert code == 0
-    assert "Every message accounted for" in out
-    assert "Meridian Strait" in out
-    assert "30.0% → 42.0%" in out
-    assert (tmp_path / "data" / "replay" / "_lake.json").exists()
+    assert demo.code == 0
+    assert "Every message accounted for" in demo.out
+    assert "Meridian Strait" in demo.out
+    assert "30.0% → 42.0%" in demo.out
+    assert (lake / "_lake.json").exists()
 
 
 def test_second_replay_adds_nothing(movers, lake):
@@ -150,9 +170,9 @@ def test_last_line_cut_off_is_a_damaged_recording(movers, tmp_path):
     assert not list((tmp_path / "data").rglob("*.parquet"))
 
 
-def test_only_lake_there_is_read(movers, monkeypatch):
+def test_only_lake_there_is_read(movers, demo, monkeypatch):
     """Whoever replayed and then asks without a mode gets that lake, and is told so; a chosen mode is kept to."""
-    assert movers("demo")[0] == 0
+    monkeypatch.chdir(demo.folder)
     code, _, said = movers("query", "SELECT 1")
     assert code == 0
     assert "data/replay, the only lake here" in said
@@ -226,7 +246,7 @@ def test_markup_in_names_is_text(movers, tmp_path):
     """A folder may be called anything."""
     folder = tmp_path / "[bold]"
     folder.mkdir()
-    (folder / "[red]x.jsonl.gz").write_bytes((SESSION / "kalshi.jsonl.gz").read_bytes())
+    beginning(folder).rename(folder / "[red]x.jsonl.gz")
     code, out, _ = movers("replay", str(folder))
     assert code == 0
     assert "[red]x" in out
