@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -34,7 +35,7 @@ SOON = """
 deployments:
   - name: maintenance
     entrypoint: flows/maintain.py:maintenance
-    schedules: [{interval: 10}]
+    schedules: [{interval: 5}]
     concurrency_limit: {limit: 1, collision_strategy: CANCEL_NEW}
 """
 JOBS = """
@@ -74,10 +75,13 @@ for job in read(DEPLOYMENTS):
 
 @dataclass
 class World:
-    """A server, its interface, and runs that were there before."""
+    """A server and its interface; and two processes without it, which start while it does."""
 
     settings: Settings
     stack: ExitStack
+    listed: subprocess.Popen[str]
+    alone: subprocess.Popen[str]  # a collector where no server answers
+    alone_in: Path
     server: subprocess.Popen[str] = field(init=False)
     api: Api = field(init=False)
 
@@ -90,7 +94,11 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory) -> Iterator[World]:
     with ExitStack() as stack:
-        found = World(settings_in(tmp_path_factory.mktemp("world"), backfill_hours=0), stack)
+        settings = settings_in(tmp_path_factory.mktemp("world"), backfill_hours=0)
+        listed = stack.enter_context(python(settings, LISTED))
+        folder = tmp_path_factory.mktemp("alone")
+        alone = stack.enter_context(python(settings_in(folder), COLLECTOR))
+        found = World(settings, stack, listed, alone, folder)
         found.start()
         yield found
 
@@ -158,7 +166,7 @@ def test_pages_of_other_sites_are_refused(world):
 
 
 def test_schedule_fires(jobs):
-    """A deployment that `movers jobs` registered is run by its schedule, again and again, to its end."""
+    """A deployment that `movers jobs` registered is run by its schedule, to its end."""
     runs = jobs.scheduled
     ended = {(run["state_type"], run["state"]["message"]) for run in runs if run["end_time"]}
     assert {state for state, _ in ended} - {"CANCELLED"} == {"COMPLETED"}, ended
@@ -204,8 +212,7 @@ def test_jobs_drain(jobs):
 
 def test_every_deployment_can_be_run(world):
     """prefect.yaml names flows that are there, with a schedule, and without piling up."""
-    with python(world.settings, LISTED) as process:
-        output, _ = process.communicate(timeout=60)
+    output, _ = world.listed.communicate(timeout=60)
     limit = "{'limit': 1, 'collision_strategy': 'CANCEL_NEW'}"
     assert output.splitlines() == [
         f"catalog-sync catalog-sync 0:15:00 {limit}",
@@ -247,17 +254,16 @@ def test_second_collector_is_refused(tmp_path):
         collect_main(settings)
 
 
-def test_collector_without_server(tmp_path):
+def test_collector_without_server(world):
     """It says so in one line and collects."""
-    settings = settings_in(tmp_path)
-    with python(settings, COLLECTOR) as process:
-        output = ""
-        with at_most(process):
-            while "does not answer" not in output:
-                line = process.stdout.readline()
-                assert line, f"it ended, and said only: {output}"
-                output += line
-        process.send_signal(signal.SIGTERM)
-        output += process.communicate(timeout=20)[0]
+    process, output = world.alone, ""
+    with at_most(process):
+        while "does not answer" not in output:
+            line = process.stdout.readline()
+            assert line, f"it ended, and said only: {output}"
+            output += line
+    process.send_signal(signal.SIGTERM)
+    output += process.communicate(timeout=20)[0]
     assert process.returncode == 0
+    assert int((world.alone_in / "count").read_text()) > 0
     assert output.count("does not answer; collecting without it") == 1
