@@ -11,11 +11,12 @@ import pytest
 
 from flows.collector import journal, raw
 from flows.collector.intake import Intake
-from flows.collector.pipeline import Pipeline, Rule, Segment
+from flows.collector.pipeline import Pipeline
 from flows.collector.recordings import find
 from flows.collector.recover import rebuild, recover
 from flows.collector.replay import adapters
 from flows.collector.sealing import Frames, Waiting, frames_of, write
+from flows.collector.segments import Rule, Segment
 from flows.collector.timing import Clock
 from lake import wal
 from lake.clock import HOUR_US
