@@ -19,7 +19,8 @@ from tests.session import SESSION, replayed
 def movers(monkeypatch, tmp_path, capsys):
     """Run `movers` in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
+    for console in (cli.out, cli.err):
+        monkeypatch.setattr(console, "width", 200)
     monkeypatch.delenv("MOVERS_RECORDINGS", raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
