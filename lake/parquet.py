@@ -22,6 +22,8 @@ from lake.schema import TIME, Table
 
 ROW_GROUP: Final = 100_000
 LEVEL: Final = 9
+PAGE: Final = 5_000
+"""Rows of a page: who looks for one market reads a page of each column, not all of its row group."""
 
 _MARK: Final = b"PAR1"
 _LENGTH: Final = 4  # bytes that say how long the footer is, before the mark at the end
@@ -122,6 +124,7 @@ def encoding(table: Table) -> dict[str, Any]:
         "compression_level": LEVEL,
         "use_dictionary": [_leaf(name, dtype) for name, dtype in table.columns.items() if name not in chosen],
         "column_encoding": chosen,
+        "max_rows_per_page": PAGE,
         "store_schema": False,
     }
 

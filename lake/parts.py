@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -244,33 +244,39 @@ class Parts:
         return pl.concat(found) if len(found) > 1 else rows
 
     def scan_parts(self, table: Table, parts: Collection[Part]) -> pl.LazyFrame:
-        """The rows of these files of `table`, lazily; columns that an older file lacks are null.
+        """The rows of these files of `table`, lazily, in their order; columns that an older file lacks are null.
 
-        One scan a partition, its values as literals: an engine's own reading of `key=value` folders
-        would also take those above the lake's root for partitions.
+        One scan takes the partition values from the paths. Where a folder above the lake has a column's name, as in
+        date=x/lake, an engine cannot tell the two apart: then it is a scan a partition, its values as literals.
         """
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for part in parts:
-            groups.setdefault(part.values, []).append(self.address(part))
-        if not groups:
+        if not parts:
             return table.empty()
-        engine = self.files.polars()
+        above = [name.partition("=")[0] for name in self.files.address("").split("/") if "=" in name]
+        if not table.schema.keys() & above:
+            types = dict.fromkeys(above, pl.String()) | {key: table.schema[key] for key in table.partitions}
+            return self._scan(table, parts, hive_partitioning=True, hive_schema=types).select(*table.schema)
+        groups: dict[tuple[str, ...], list[Part]] = {}
+        for part in parts:
+            groups.setdefault(part.values, []).append(part)
         scans = [
-            pl.scan_parquet(
-                addresses,
-                schema=dict(table.columns),
-                hive_partitioning=False,
-                missing_columns="insert",
-                extra_columns="ignore",
-                glob=False,
-                **engine,
-            ).with_columns(
+            self._scan(table, group, hive_partitioning=False).with_columns(
                 pl.lit(date.fromisoformat(value) if key == "date" else value).alias(key)
                 for key, value in zip(table.partitions, values, strict=True)
             )
-            for values, addresses in groups.items()
+            for values, group in groups.items()
         ]
         return pl.concat(scans).select(*table.schema)
+
+    def _scan(self, table: Table, parts: Iterable[Part], **options: Any) -> pl.LazyFrame:
+        return pl.scan_parquet(
+            [self.address(part) for part in parts],
+            schema=dict(table.columns),
+            missing_columns="insert",
+            extra_columns="ignore",
+            glob=False,
+            **options,
+            **self.files.polars(),
+        )
 
     def load(self, part: Part) -> pl.DataFrame:
         """One file's own columns. Raises `LakeError` if it is damaged, `LakeUnreachable`."""
