@@ -34,7 +34,7 @@ notebook: $(READY) ## open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab notebooks $(ARGS)
 
 test: $(READY) ## run the tests, without the soak ones; under ten minutes
-	@$(BIN)/python -m pytest -m "not soak" $(ARGS)
+	@$(BIN)/python -m pytest -m "not soak" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(READY) ## run all tests, with many more examples for each property
 	@MOVERS_PROFILE=soak $(BIN)/python -m pytest $(ARGS)

@@ -16,9 +16,10 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from flows.collector.pipeline import Pipeline, Segment
+from flows.collector.pipeline import Pipeline
 from flows.collector.recordings import Recording, find
 from flows.collector.replay import adapters
+from flows.collector.segments import Segment
 from flows.venues.base import Frame, Opened, frame_seq
 from lake import settings
 

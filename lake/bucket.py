@@ -33,7 +33,7 @@ from obstore.exceptions import (
 from obstore.store import S3Store
 
 from lake.errors import LakeUnwritable, SettingError
-from lake.files import Stat, Wanted, Write
+from lake.files import Stat, Wanted, Write, descend
 from lake.place import Bucket
 
 if TYPE_CHECKING:
@@ -149,15 +149,7 @@ class BucketFiles:
 
     def folders(self, folder: str, wanted: Wanted) -> list[str]:
         """By listing each level."""
-        level = [folder]
-        for values in wanted:
-            level = [
-                f"{above}/{name}"
-                for above in level
-                for name in sorted(self._list(above)[0])
-                if values is None or name.partition("=")[2] in values
-            ]
-        return level
+        return descend(folder, wanted, lambda above: self._list(above)[0])
 
     def tree(self, folder: str, wanted: Wanted) -> list[tuple[str, list[str]]]:
         """By listing each level while values are wanted, then all that is below: a thousand names a request."""

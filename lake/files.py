@@ -90,6 +90,19 @@ class Files(Protocol):
         """The file system of pyarrow that holds the root, and the root's path in it."""
 
 
+def descend(folder: str, wanted: Wanted, names: Callable[[str], Collection[str]]) -> list[str]:
+    """The folders of the wanted values below `folder`, in path order; `names` lists what is in one."""
+    level = [folder]
+    for values in wanted:
+        level = [
+            f"{above}/{name}"
+            for above in level
+            for name in sorted(names(above))
+            if values is None or name.partition("=")[2] in values
+        ]
+    return level
+
+
 class Folder:
     """Files in a folder of this machine."""
 
@@ -107,15 +120,7 @@ class Folder:
 
     def folders(self, folder: str, wanted: Wanted) -> list[str]:
         """By listing each level."""
-        level = [folder]
-        for values in wanted:
-            level = [
-                f"{above}/{name}"
-                for above in level
-                for name in sorted(self._names(above))
-                if values is None or name.partition("=")[2] in values
-            ]
-        return level
+        return descend(folder, wanted, self._names)
 
     def tree(self, folder: str, wanted: Wanted) -> list[tuple[str, list[str]]]:
         """By listing each folder, the last first; none of the files is looked at.

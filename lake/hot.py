@@ -2,7 +2,7 @@
 
 One Arrow IPC stream a table, venue and segment. Each batch says in its metadata which `seq`s it spans, the day of its
 segment, and the CRC32 of its bytes, for Arrow itself checks nothing; a reader takes whole and true batches, stops at
-the first that is not, and comes back to it later. What a published file covers is not read here (`lake.store`), and
+the first that is not, and comes back to it later. What a published file covers is not read here (`lake.parts`), and
 once all files of a segment are published its streams are removed. All of it can be made again from the write-ahead log.
 """
 

@@ -15,7 +15,7 @@ A merged file lies in the partition of its day; that of a month in the partition
 change: what comes late makes a new edition, `hour-<HH>-2` and so on, and the former one goes.
 
 No other file spells a directory. What this module cannot parse is not part of the lake: it is
-reported by `lake.store.strangers` and never read. Temporary files begin with a dot.
+reported by `Parts.strangers` of `lake.parts` and never read. Temporary files begin with a dot.
 """
 
 import re

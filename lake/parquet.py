@@ -1,4 +1,4 @@
-"""The one writer of merged files, and what it was measured to write best.
+"""Parquet files: the one writer of merged ones, what it was measured to write best, and how a footer is read.
 
 Times and `seq` are stored as differences, prices and keys by dictionary, other numbers and texts that seldom repeat
 plain, all under zstd: by `benchmarks/encoding.py`, docs/decisions/0008. Columns are what they were, so any reader of
@@ -7,6 +7,7 @@ Parquet reads them.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,11 +15,19 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lake.errors import LakeError
+from lake.files import Files
 from lake.rowhash import added, rows_hash
 from lake.schema import TIME, Table
 
 ROW_GROUP: Final = 100_000
 LEVEL: Final = 9
+PAGE: Final = 5_000
+"""Rows of a page: who looks for one market reads a page of each column, not all of its row group."""
+
+_MARK: Final = b"PAR1"
+_LENGTH: Final = 4  # bytes that say how long the footer is, before the mark at the end
+_TAIL: Final = 1 << 16  # bytes; most footers are shorter
 
 _OHLC: Final = frozenset(f"{side}{part}" for side in ("", "bid_", "ask_") for part in ("open", "high", "low", "close"))
 _PRICES: Final = _OHLC | {"bid", "ask", "price", "tick_size"}
@@ -75,6 +84,35 @@ def frames(path: Path) -> Iterator[pl.DataFrame]:
             yield pl.DataFrame(batch)
 
 
+def footer(files: Files, path: str) -> pq.FileMetaData:
+    """A file's footer. Raises `LakeError` if it is damaged, `OSError` where it cannot be had."""
+    tail, length = _end(files, path, _TAIL)
+    if length > len(tail):
+        tail, _ = _end(files, path, length)
+    try:
+        return pq.read_metadata(BytesIO(tail))
+    except (pa.ArrowException, OSError) as exc:  # of bytes in memory
+        raise LakeError(f"a footer that cannot be read: {' '.join(str(exc).split())[:200]}") from exc
+
+
+def is_whole(files: Files, path: str) -> bool:
+    """Whether a file begins and ends as Parquet does; no more is looked at. Raises `OSError`."""
+    try:
+        _end(files, path, _LENGTH + len(_MARK))
+    except LakeError:
+        return False
+    return True
+
+
+def _end(files: Files, path: str, most: int) -> tuple[bytes, int]:
+    """The last bytes of a file, and how many its footer takes with length and mark."""
+    head, tail, size = files.edges(path, len(_MARK), most)
+    length = int.from_bytes(tail[-_LENGTH - len(_MARK) : -len(_MARK)], "little") + _LENGTH + len(_MARK)
+    if not head == tail[-len(_MARK) :] == _MARK or length + len(_MARK) > size:
+        raise LakeError(f"{size:,} bytes that do not begin and end as Parquet does")
+    return tail, length
+
+
 def encoding(table: Table) -> dict[str, Any]:
     """How pyarrow is to write the table's columns."""
     differences = {name for name, dtype in table.columns.items() if dtype == TIME or name in _RISING}
@@ -86,6 +124,7 @@ def encoding(table: Table) -> dict[str, Any]:
         "compression_level": LEVEL,
         "use_dictionary": [_leaf(name, dtype) for name, dtype in table.columns.items() if name not in chosen],
         "column_encoding": chosen,
+        "max_rows_per_page": PAGE,
         "store_schema": False,
     }
 

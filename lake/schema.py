@@ -244,7 +244,7 @@ DEAD_LETTERS = Table(
         "reason": _TEXT,
         "frame": pl.Binary(),
         "seq": _INT,
-        "element": _INT,  # place in an array frame; 0 in any other
+        "element": _INT,  # place in an array frame, else 0; -1 = a whole frame, on which our own code failed
     },
     key=("seq", "element"),
     order=("seq", "element"),

@@ -1,4 +1,4 @@
-"""The lake in SQL: DuckDB over exactly the files that `lake.store` lists.
+"""The lake in SQL: DuckDB over exactly the files that `lake.parts` lists.
 
 The engine itself may open no file and no address: it is handed each table as an Arrow dataset, whose partition
 values are facts about its files, so a condition on venue, date, market or time still skips files and row groups.

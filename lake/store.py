@@ -1,64 +1,31 @@
-"""The lake's files: publish each whole, scan lazily, know what is there.
+"""Writing a lake: publish each file whole, merge, move to the trash; this file alone decides what lies below its root.
 
-A reader, ours or a plain glob, sees a whole file or none, in a folder as in a bucket: see `lake.files`. Raw files never
-change; derived files are replaced whole. This file alone decides what is written below the lake's root.
+Raw files never change; derived files are replaced whole.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from io import BytesIO
+from datetime import date, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Final, Self, TypeVar
+from typing import Final, Self
 
 import polars as pl
-import pyarrow.parquet as pq
-from pyarrow import ArrowInvalid
 
 from lake import layout
-from lake.covers import FOOTER, Cover, Ranges, holds, meet, uncovered
-from lake.errors import (
-    BadName,
-    LakeError,
-    LakeMismatch,
-    LakeMissing,
-    LakeUnreachable,
-    LakeUnwritable,
-    PublishConflict,
-)
-from lake.files import Files, Folder
-from lake.hot import Rows
-from lake.hot import read as read_hot
-from lake.layout import Level, Merged, Part, SeqRange
-from lake.place import Place, absolute, place
+from lake.covers import holds
+from lake.errors import LakeError, LakeUnwritable, PublishConflict
+from lake.files import Files
+from lake.layout import Merged, Part, SeqRange
+from lake.parts import Parts, files_at, instant, reason
+from lake.place import Place, place
 from lake.rowhash import rows_hash
 from lake.schema import SCHEMA_VERSION, SEALED, SEGMENTS, TABLES, Table
 from lake.vocab import Mode
 
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
-
 ROW_GROUP: Final = 100_000
-
 _RECEIVED: Final = "received_time"
-_MAGIC: Final = b"PAR1"
-_LEAST: Final = 12  # bytes: the mark twice, and the length of the footer
-
-_COVERS: Final[dict[str, tuple[object, Cover | None]]] = {}
-"""What the footers of merged files say, read once a version."""
-
-T = TypeVar("T")
-
-
-def files_at(root: Place) -> Files:
-    """The files of the lake there."""
-    if isinstance(root, Path):
-        return Folder(root)
-    from lake.bucket import BucketFiles  # who has a folder does without it
-
-    return BucketFiles(root)
 
 
 def _free() -> None:
@@ -66,12 +33,9 @@ def _free() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Store:
+class Store(Parts):
     """One lake: `create` it to write, `open` it to read."""
 
-    root: Place
-    mode: str  # the lake's name: simulated, replay or live
-    files: Files = field(compare=False, repr=False)
     require_owner: Callable[[], None] = field(default=_free, compare=False, repr=False)
     """Called before each write; raises `LakeError` if this process may not."""
     least_epoch: int = field(default=0, compare=False)
@@ -92,290 +56,8 @@ class Store:
             files.require_conditions(layout.MARKER)
         except OSError as exc:
             kind = "folder" if isinstance(where, Path) else "bucket"
-            raise LakeUnwritable(
-                f"lake {where}: {_reason(exc)}; give a {kind} that can be written as LAKE_URI"
-            ) from exc
+            raise LakeUnwritable(f"lake {where}: {reason(exc)}; give a {kind} that can be written as LAKE_URI") from exc
         return cls.open(where, mode)
-
-    @classmethod
-    def open(cls, root: str | Place, mode: Mode | None = None) -> Self:
-        """The lake at `root`. Raises `LakeMissing`, `LakeUnreachable`; `LakeMismatch` for another mode or newer."""
-        where = place(root)
-        files = files_at(where)
-        try:
-            found = json.loads(files.read(layout.MARKER))
-            name, version = str(found["mode"]), int(found["schema_version"])
-        except (FileNotFoundError, NotADirectoryError):
-            raise LakeMissing(
-                f"lake {absolute(where)}: there is none; fill one first, with `movers up` or `movers replay PATH`"
-            ) from None
-        except ConnectionError as exc:
-            raise LakeUnreachable(f"lake {where}: {_reason(exc)}; try again later") from exc
-        except OSError as exc:
-            raise LakeMissing(f"lake {absolute(where)}: cannot be read: {_reason(exc)}") from exc
-        except (ValueError, KeyError, TypeError) as exc:
-            marker = files.address(layout.MARKER)
-            raise LakeMismatch(f"{marker}: is no lake marker; give another folder or restore that file") from exc
-        if version > SCHEMA_VERSION:
-            raise LakeMismatch(
-                f"lake {where}: has schema {version}, this program knows {SCHEMA_VERSION}; update the program"
-            )
-        if mode is not None and name != mode.lake:
-            raise LakeMismatch(f"lake {where}: holds {name!r} data, not {mode.lake!r}; give another folder as LAKE_URI")
-        return cls(where, name, files)
-
-    @property
-    def name(self) -> str:
-        """The lake's place as text that means the same from every folder."""
-        return str(absolute(self.root))
-
-    @property
-    def local(self) -> Path:
-        """The folder for what stays on this machine: WAL, hot rows, locks. It may have to be made."""
-        return self.root if isinstance(self.root, Path) else self.root.local
-
-    def path(self, part: Part) -> Path:
-        """Where `part` lies, of a lake in a folder. Raises `LakeError` of any other."""
-        if not isinstance(self.root, Path):
-            raise LakeError(f"lake {self.root}: is in a bucket, where {part.path} has no path on this machine")
-        return self.root / part.path
-
-    def address(self, part: Part) -> str:
-        """Where an engine finds `part`."""
-        return self.files.address(str(part.path))
-
-    def arrow(self) -> tuple["FileSystem", str]:
-        """The file system of pyarrow that holds this lake, and the lake's root in it."""
-        return self.files.arrow()
-
-    def exists(self, part: Part) -> bool:
-        """Whether `part` is there."""
-        return self.files.stat(str(part.path)) is not None
-
-    def published(self, parts: Iterable[Part]) -> dict[Part, int]:
-        """Those of `parts` that are there, in their order, with when they were published, nanoseconds."""
-        paths = {str(part.path): part for part in parts}
-        return {paths[path]: stat.modified for path, stat in self.files.stats(paths).items()}
-
-    def born(self) -> tuple[int, str] | None:
-        """When the lake was made or brought up to date, nanoseconds, and which one it is; None = it is gone."""
-        stat = self.files.stat(layout.MARKER)
-        return None if stat is None else (stat.modified, stat.version)
-
-    def days(self, table: Table) -> list[date]:
-        """The days that have a folder in `table`, in order, without a look at the files."""
-        return sorted({date.fromisoformat(_day(folder)) for folder in self._day_folders(table)})
-
-    def mark(self, table: Table) -> tuple[int, int] | None:
-        """Another one when a file came to the newest day of `table`, or left it; first, when that was, nanoseconds."""
-        folders = self._day_folders(table)
-        newest = max(map(_day, folders), default=None)
-        marks = [mark for folder in folders if _day(folder) == newest and (mark := self.files.mark(folder))]
-        return (max(time for time, _ in marks), sum(more for _, more in marks)) if marks else None
-
-    def _day_folders(self, table: Table) -> list[str]:
-        folders = self.files.folders(layout.folder(table), [None] * len(table.partitions))
-        return [folder for folder in folders if _is_day(_day(folder))]
-
-    def parts(
-        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
-    ) -> list[Part]:
-        """The table's published files in path order, of those venues and days if given; none that another one covers.
-
-        A merged file is found by each day that it covers.
-        """
-        if table not in SEALED or dates is None:
-            found = self.listed(table, venues=venues, dates=dates)
-            return self._uncovered(found, None) if table in SEALED else found
-        looked = {day for date in dates for day in (date, date.replace(day=1))}
-        return self._uncovered(self.listed(table, venues=venues, dates=looked), {day.isoformat() for day in dates})
-
-    def listed(
-        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
-    ) -> list[Part]:
-        """The files in the table's folders in path order, covered ones too; of those venues and partitions if given."""
-        wanted = {"venue": venues, "date": None if dates is None else {day.isoformat() for day in dates}}
-        found: list[Part] = []
-        for folder, names in self.files.tree(layout.folder(table), [wanted.get(key) for key in table.partitions]):
-            first = _parse(f"{folder}/x{layout.SUFFIX}")
-            if first is not None:
-                stems = (name.removesuffix(layout.SUFFIX) for name in sorted(names) if name.endswith(layout.SUFFIX))
-                found += [Part(table, first.values, stem) for stem in stems if layout.is_name(stem)]
-        return found
-
-    def _uncovered(self, parts: list[Part], days: Collection[str] | None) -> list[Part]:
-        """Of sealed and merged files those that no other one covers and that are of these days."""
-        groups: dict[str | None, list[Part]] = {}
-        for part in parts:
-            groups.setdefault(part.partition.get("venue"), []).append(part)
-        found: list[Part] = []
-        for group in groups.values():
-            levels = {part: merged for part in group if (merged := Merged.parse(part.name)) is not None}
-            if levels:
-                rank = {part: (merged.level, merged.edition) for part, merged in levels.items()}
-                group.sort(key=lambda part: rank.get(part, (Level.SEGMENT, 0)))
-                group = uncovered({part: self.spans(part) for part in group})
-            found += (part for part in group if days is None or self._is_of(part, days))
-        return sorted(found, key=lambda part: (part.values, part.name))
-
-    def _is_of(self, part: Part, days: Collection[str]) -> bool:
-        if part.partition["date"] in days and Merged.parse(part.name) is None:
-            return True
-        first, last = self.days_of(part)
-        return any(first.isoformat() <= day <= last.isoformat() for day in days)
-
-    def spans(self, part: Part) -> Ranges:
-        """The sequence ranges of a raw table's file: of its name, or its footer; none if neither says any."""
-        cover = self.cover(part)
-        if cover is not None:
-            return cover.ranges
-        try:
-            return (SeqRange.parse(part.name),)
-        except BadName:
-            return ()
-
-    def days_of(self, part: Part) -> tuple[date, date]:
-        """The first and the last day of which a file holds segments: its partition's, or what its footer says."""
-        cover = self.cover(part)
-        return (part.day, part.day) if cover is None else (cover.first_date, cover.last_date)
-
-    def cover(self, part: Part) -> Cover | None:
-        """What the footer of a merged file says, read once; None if it is no merged file, or cannot be read."""
-        if part.table not in SEALED or Merged.parse(part.name) is None:
-            return None
-        place = self.address(part)
-        try:
-            stat = self.files.stat(str(part.path))
-            if stat is None:
-                return None
-            known = _COVERS.get(place)
-            if known is None or known[0] != stat:
-                text = (self._footer(part).metadata or {}).get(FOOTER)
-                known = _COVERS[place] = (stat, None if text is None else Cover.load(text))
-            return known[1]
-        except (OSError, ArrowInvalid, LakeError):  # whoever reads its rows meets the fault, and says it
-            return None
-
-    def _footer(self, part: Part) -> pq.FileMetaData:
-        system, root = self.arrow()
-        return pq.read_metadata(f"{root}/{part.path}", filesystem=system)
-
-    def scan(
-        self, table: Table, *, venues: Collection[str] | None = None, dates: Collection[date] | None = None
-    ) -> pl.LazyFrame:
-        """The table's rows, lazily, with its partition columns: published or not yet, each once."""
-        fresh = self.fresh(table, venues)  # before the files are listed: what is sealed meanwhile is in one of the two
-        parts = self.parts(table, venues=venues, dates=dates)
-        return self.with_hot(self.scan_parts(table, parts), fresh, parts, dates)
-
-    def fresh(self, table: Table, venues: Collection[str] | None = None) -> list[Rows]:
-        """The rows of segments that were not published a moment ago; list the published files after this."""
-        return read_hot(self.local, table, venues) if "venue" in table.partitions else []
-
-    def with_hot(
-        self,
-        rows: pl.LazyFrame,
-        fresh: Collection[Rows],
-        parts: Collection[Part],
-        dates: Collection[date] | None = None,
-    ) -> pl.LazyFrame:
-        """`rows`, and of `fresh` what none of the table's published files `parts` holds, of those days if given."""
-        spans = [span for part in parts for span in self.spans(part)] if fresh else []
-        found = [rows]
-        for one in fresh:
-            lives = (span for span in spans if (span.collector, span.epoch) == one.life)
-            if not any(span.first <= one.first_seq <= span.last for span in lives):
-                found.append(one.rows.lazy() if dates is None else one.rows.lazy().filter(pl.col("date").is_in(dates)))
-        return pl.concat(found) if len(found) > 1 else rows
-
-    def scan_parts(self, table: Table, parts: Collection[Part]) -> pl.LazyFrame:
-        """The rows of these files of `table`, lazily; columns that an older file lacks are null.
-
-        One scan a partition, its values as literals: an engine's own reading of `key=value` folders
-        would also take those above the lake's root for partitions.
-        """
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for part in parts:
-            groups.setdefault(part.values, []).append(self.address(part))
-        if not groups:
-            return table.empty()
-        engine = self.files.polars()
-        scans = [
-            pl.scan_parquet(
-                addresses,
-                schema=dict(table.columns),
-                hive_partitioning=False,
-                missing_columns="insert",
-                extra_columns="ignore",
-                glob=False,
-                **engine,
-            ).with_columns(
-                pl.lit(date.fromisoformat(value) if key == "date" else value).alias(key)
-                for key, value in zip(table.partitions, values, strict=True)
-            )
-            for values, addresses in groups.items()
-        ]
-        return pl.concat(scans).select(*table.schema)
-
-    def load(self, part: Part) -> pl.DataFrame:
-        """One file's own columns. Raises `LakeError` if it is damaged, `LakeUnreachable`."""
-        try:
-            is_here = isinstance(self.root, Path)
-            source = self.path(part) if is_here else BytesIO(self.files.read(str(part.path)))
-            return pl.read_parquet(source, hive_partitioning=False)
-        except ConnectionError as exc:
-            raise LakeUnreachable(f"{self.address(part)}: {_reason(exc)}; try again later") from exc
-        except (pl.exceptions.PolarsError, OSError) as exc:
-            advice = "move it away and fill that day again"
-            raise LakeError(f"{self.address(part)}: cannot be read ({exc}); {advice}") from exc
-
-    def damaged(self) -> list[Part]:
-        """The files of all tables that are cut, overwritten or unreadable: without Parquet's mark at both ends."""
-        parts = (part for table in TABLES.values() for part in self.parts(table))
-        return [part for part in parts if not self._is_whole(part)]
-
-    def require_whole(self, exc: Exception) -> None:
-        """Raise `LakeError` from `exc` if a file is damaged."""
-        damaged = self.damaged()
-        if damaged:
-            more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
-            advice = "move it away and replay or collect that day again"
-            raise LakeError(f"{self.address(damaged[0])}: is damaged{more}; {advice}") from exc
-
-    def again(self, work: Callable[[], T]) -> T:
-        """What `work` returns, done again if a file was lost under it, as one is that was merged into another.
-
-        Not more often than rows can move in one pass of maintenance: to an hour's, a day's and a month's file.
-        """
-        for _ in (Level.HOUR, Level.DAY, Level.MONTH):
-            try:
-                return work()
-            except Exception as exc:  # every engine has its own
-                if not _is_lost(exc):
-                    raise
-        return work()
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Where an engine fails within this and a file is damaged, raise `LakeError` that names it.
-
-        Raises `LakeUnreachable` where the object store does not answer.
-        """
-        try:
-            try:
-                yield
-            except ConnectionError:
-                raise
-            except (pl.exceptions.PolarsError, OSError) as exc:
-                self.require_whole(exc)
-                raise
-        except ConnectionError as exc:
-            raise LakeUnreachable(f"lake {self.root}: {_reason(exc)}; try again later") from exc
-
-    def strangers(self) -> list[PurePosixPath]:
-        """Files below the tables' folders that are none of the lake's: reported, never read."""
-        paths = (path for table in TABLES.values() for path in self.files.walk(layout.folder(table)))
-        return [PurePosixPath(path) for path in paths if _parse(path) is None]
 
     def publish(self, part: Part, frame: pl.DataFrame) -> bool:
         """Write a file that never changes; False if it is there already with the same rows.
@@ -461,31 +143,6 @@ class Store:
         except FileExistsError as exc:
             raise LakeError(f"{self.address(part)}: is there already; nobody else may merge on this lake") from exc
 
-    def metadata(self, part: Part) -> pq.FileMetaData:
-        """The file's footer. Raises `LakeError` if it is damaged."""
-        try:
-            return self._footer(part)
-        except (OSError, ArrowInvalid) as exc:
-            advice = "move it away and fill that day again"
-            raise LakeError(f"{self.address(part)}: cannot be read ({exc}); {advice}") from exc
-
-    def rows(self, part: Part) -> int:
-        """The file's rows by its footer; 0 if it is damaged or gone."""
-        try:
-            return int(self.metadata(part).num_rows)
-        except LakeError:
-            return 0
-
-    def size(self, part: Part) -> int:
-        """The file's bytes; 0 if it is gone."""
-        stat = self.files.stat(str(part.path))
-        return 0 if stat is None else stat.size
-
-    def written(self, part: Part) -> datetime | None:
-        """When the file was last written, by the disk's clock; None if it is gone."""
-        stat = self.files.stat(str(part.path))
-        return None if stat is None else _instant(stat.modified)
-
     def trash(self, parts: Collection[Part], now: datetime) -> int:
         """Move files out of the tables into the trash; their bytes. What is gone already is no fault."""
         freed = 0
@@ -522,7 +179,7 @@ class Store:
                 if not (name.startswith(".") and name.endswith(".tmp")):
                     continue
                 stat = self.files.stat(path)
-                if stat is not None and _instant(stat.modified) < before:
+                if stat is not None and instant(stat.modified) < before:
                     self.files.remove(path)
                     swept += 1
         return swept
@@ -571,10 +228,6 @@ class Store:
         self._publish(ledger_part, ledger)
         return added
 
-    def watermark(self, job: str) -> dict[str, int]:
-        """How far a derived table has come: `<collector>-<epoch>` to the last `seq` that it holds."""
-        return self._watermarks().get(job, {})
-
     def set_watermark(self, job: str, reached: Mapping[str, int]) -> None:
         """Note how far `job` has come, after its files are published: a crash before this repeats the work."""
         marks = {**self._watermarks(), job: dict(sorted(reached.items()))}
@@ -583,17 +236,7 @@ class Store:
             text = json.dumps(marks, indent=1) + "\n"
             self.files.replace(layout.WATERMARKS, lambda path: path.write_text(text))
         except OSError as exc:
-            raise LakeUnwritable(f"{self.files.address(layout.WATERMARKS)}: {_reason(exc)}") from exc
-
-    def _watermarks(self) -> dict[str, dict[str, int]]:
-        try:
-            found: dict[str, dict[str, int]] = json.loads(self.files.read(layout.WATERMARKS))
-        except FileNotFoundError:
-            return {}
-        except ValueError as exc:
-            address = self.files.address(layout.WATERMARKS)
-            raise LakeError(f"{address}: is damaged; remove it, and the derived tables are computed anew") from exc
-        return found
+            raise LakeUnwritable(f"{self.files.address(layout.WATERMARKS)}: {reason(exc)}") from exc
 
     @contextmanager
     def _writing(self, part: Part) -> Iterator[None]:
@@ -603,35 +246,12 @@ class Store:
         except FileExistsError:
             raise
         except OSError as exc:
-            raise LakeUnwritable(f"{self.address(part)}: {_reason(exc)}; nothing of that file was published") from exc
+            raise LakeUnwritable(f"{self.address(part)}: {reason(exc)}; nothing of that file was published") from exc
         except pl.exceptions.PolarsError as exc:  # what Polars makes of a disk that is full
-            reason = " ".join(str(exc).split())[:300]
+            said = " ".join(str(exc).split())[:300]
             raise LakeUnwritable(
-                f"{self.address(part)}: cannot be written ({reason}); nothing of that file was published"
+                f"{self.address(part)}: cannot be written ({said}); nothing of that file was published"
             ) from exc
-
-    def _is_whole(self, part: Part) -> bool:
-        """Whether a file begins and ends as Parquet does, its footer's length and mark; one just gone is no damage."""
-        try:
-            head, tail, size = self.files.edges(str(part.path), len(_MAGIC), 8)
-        except FileNotFoundError:
-            return True
-        except ConnectionError:
-            raise
-        except OSError:
-            return False
-        return head == tail[4:] == _MAGIC and int.from_bytes(tail[:4], "little") + _LEAST <= size
-
-
-def of_segments(store: Store, table: Table, parts: Iterable[Part], spans: Sequence[SeqRange]) -> pl.LazyFrame:
-    """The rows that these segments left in these files: of a segment's file all, of a merged one by their `seq`."""
-    found = [part for part in parts if meet(store.spans(part), spans)]
-    merged = [part for part in found if store.cover(part) is not None]
-    whole = store.scan_parts(table, [part for part in found if part not in merged])
-    if not merged:
-        return whole
-    is_in = pl.any_horizontal(pl.col("seq").is_between(span.first, span.last) for span in spans)
-    return pl.concat([whole, store.scan_parts(table, merged).filter(is_in)])
 
 
 def _marker(facts: Mapping[str, object]) -> str:
@@ -647,24 +267,6 @@ def _migrate(files: Files) -> None:
             files.replace(layout.MARKER, lambda path: path.write_text(text))
 
 
-def _parse(path: str) -> Part | None:
-    try:
-        return layout.parse(PurePosixPath(path))
-    except BadName:
-        return None
-
-
-def _day(folder: str) -> str:
-    return folder.rpartition("date=")[2]
-
-
-def _is_day(text: str) -> bool:
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
 def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:
     """The first and the last instant in that column, microseconds; None if there is none."""
     if time is None or time not in frame.columns:
@@ -673,19 +275,5 @@ def _ends(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None
     return column.min(), column.max()  # type: ignore[return-value]
 
 
-def _instant(nanoseconds: int) -> datetime:
-    return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-
-
-def _is_lost(exc: Exception) -> bool:
-    """Whether an engine did not find a file that it was told to read."""
-    return isinstance(exc, FileNotFoundError) or "No such file" in str(exc)
-
-
 def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
     frame.write_parquet(path, compression="zstd", compression_level=3, row_group_size=ROW_GROUP)
-
-
-def _reason(exc: OSError) -> str:
-    text = exc.strerror or str(exc)
-    return text[:1].lower() + text[1:]

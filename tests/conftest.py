@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
-from lake.settings import Settings
 from tests import objects
+from tests.environment import RECORDINGS, forget_settings
 
-RECORDINGS = "MOVERS_RECORDINGS"
 REQUIRED = ("recordings", "browser")
 ABOUT_REQUIRED = re.compile(r"recording|browser|playwright", re.IGNORECASE)
 
@@ -64,10 +63,7 @@ def _fail_if_hidden(report, *, is_required: bool):
 @pytest.fixture(autouse=True)
 def no_settings_of_the_developer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the environment nor `.env` changes what a test sees; only the place of the recordings stays."""
-    names = {name.upper() for name in Settings.model_fields} - {RECORDINGS}
-    for name in [name for name in os.environ if name.upper() in names]:
-        monkeypatch.delenv(name)
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    forget_settings(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ one at a time, as an object store takes them.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from http.client import HTTPConnection
@@ -21,11 +20,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from lake.errors import LeaseLost
-from lake.lease import Holder
 from lake.place import Bucket
-from lake.store import Store
-from tests.waiting import until
 
 BUCKET = "movers"
 SECRET = "hush-hush-secret"
@@ -71,21 +66,6 @@ def use(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-
-
-def rob(own: Store, role: str) -> None:
-    """Another machine takes the role from whoever writes with `own`; returns once that one knows."""
-    thief = Holder("birch", 8, "birch", 9, time.time())
-    own.files.replace(f"_{role}.lease", lambda path: path.write_bytes(thief.bytes()))
-    until(lambda: _is_lost(own), 5, every=0.01)
-
-
-def _is_lost(store: Store) -> bool:
-    try:
-        store.require_owner()
-    except LeaseLost:
-        return True
-    return False
 
 
 def at_random(rng: Random, rate: float, *faults: str, methods: tuple[str, ...] = ("PUT", "GET", "HEAD")) -> Plan:

@@ -15,12 +15,12 @@ SESSION = Path(__file__).parent / "frames" / "session"
 
 def run(*arguments: str) -> int:
     """The exit code of `movers` with these arguments, run in this process."""
-    argv, sys.argv = sys.argv, ["movers", *arguments]
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["movers", *arguments])
+        for console in (cli.out, cli.err):
+            patch.setattr(console, "width", 250)
         with pytest.raises(SystemExit) as stop:
             cli.main()
-    finally:
-        sys.argv = argv
     return stop.value.code or 0
 
 

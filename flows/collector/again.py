@@ -10,10 +10,11 @@ import polars as pl
 
 from flows.collector import retell
 from flows.collector.making import Make
-from flows.collector.pipeline import Counts, Segment
+from flows.collector.pipeline import Counts
 from flows.collector.replay import COLLECTOR, ReplayReport, epoch_of
 from flows.collector.retell import Day
 from flows.collector.sealing import Frames, frames_of
+from flows.collector.segments import Segment
 from flows.venues.base import Outcome
 from lake.clock import day_of, from_us
 from lake.errors import RecordingError

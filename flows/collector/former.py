@@ -8,8 +8,9 @@ import polars as pl
 from flows.collector.versions import Versions
 from lake.clock import to_us
 from lake.layout import SeqRange
+from lake.parts import of_segments
 from lake.schema import GAPS, QUOTES, SEALED, SEGMENTS, TIME, TRADES, VENUE_STATS, Table
-from lake.store import Store, of_segments
+from lake.store import Store
 from lake.vocab import Gap, Venue
 
 _RECEIVED: Final = (QUOTES, TRADES, VENUE_STATS)

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from flows.collector import journal
 from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Kind, Tick
-from flows.collector.pipeline import Rule
+from flows.collector.segments import Rule
 from flows.collector.timing import Clock
 from flows.venues.base import Closed, Frame, Opened, Wire, frame_seq
 from lake.clock import HOUR_US, SECOND_US

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Collection
 from typing import Final
 
-from flows.collector.pipeline import Listener, Pipeline, Segment
+from flows.collector.pipeline import Listener, Pipeline
+from flows.collector.segments import Segment
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
 from lake.clock import SECOND_US

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import msgspec
-import polars as pl
 
 from flows.collector.books import Book, Books, BooksState
 from flows.collector.gaps import Gaps, GapsState
 from flows.collector.health import Health, Minute, MinuteState
 from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Tick, Withheld, withheld
+from flows.collector.segments import USUAL, Row, Rule, Segment
 from flows.collector.versions import Versions
 from flows.venues.base import (
     Adapter,
@@ -38,18 +38,15 @@ from flows.venues.base import (
     Stats,
     Top,
     Trade,
+    dead,
     is_off_clock,
 )
 from flows.venues.decimals import ONE, to_float
-from lake.clock import HOUR_US, SECOND_US
+from lake.clock import SECOND_US
 from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.vocab import Gap, MarketStatus, PriceRule, Source, Venue
 
 LOG: Final = logging.getLogger("movers.collector")
-
-SEGMENT_US: Final = 60_000_000
-SEGMENT_BYTES: Final = 16 << 20
-SEGMENT_LEAST_US: Final = 10_000_000
 
 ANNOUNCE_US: Final = 5 * SECOND_US
 """A gap that has lasted so long is written before it ends, live."""
@@ -57,47 +54,11 @@ ANNOUNCE_US: Final = 5 * SECOND_US
 POLLS_LOOK_US: Final = SECOND_US
 """Between two looks, live, whether polls came when they were due."""
 
+WHOLE: Final = -1
+"""Place of a dead letter that is a frame as a whole."""
+
 MOST_KINDS: Final = 200
 MOST_LAGS: Final = 50_000  # a minute and connection
-
-Row = tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a segment is over: after 60 s, at a UTC hour's edge, or at 16 MiB once it is 10 s old.
-
-    `longest` is how long one that is open at an instant may get, and at multiples of `edge` one ends, microseconds.
-    """
-
-    longest: Callable[[int], int] = lambda received: SEGMENT_US
-    edge: int = HOUR_US
-
-    def is_over(self, first: int, size: int, received: int) -> bool:
-        """Whether what comes at `received` belongs to the next segment after one of `size` bytes since `first`."""
-        age = received - first
-        return (
-            age < 0
-            or age >= self.longest(received)
-            or received // self.edge > first // self.edge
-            or (size >= SEGMENT_BYTES and age >= SEGMENT_LEAST_US)
-        )
-
-
-@dataclass(slots=True, eq=False)
-class Segment:
-    """The rows of consecutive items, by table and venue."""
-
-    first_seq: int
-    first_received: int
-    last_seq: int
-    last_received: int
-    frames: int = 0
-    size: int = 0  # bytes of them
-    rows: dict[tuple[Table, str], list[Row]] = field(default_factory=dict)
-    items: list[Item] = field(default_factory=list)  # what table `raw` is made of
-    made: dict[tuple[Table, str], list[pl.DataFrame]] = field(default_factory=dict)  # of rows and items that were taken
-    known: bytes = b""  # what is known at its end, if a `Cut` ended it
 
 
 @dataclass(slots=True)
@@ -112,6 +73,7 @@ class Counts:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     ignored: Counter[str] = field(default_factory=Counter)
     dead: Counter[str] = field(default_factory=Counter)
+    failed: int = 0  # frames on which our own code failed
     rows: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -167,7 +129,7 @@ class Pipeline:
         poll_every: Mapping[str, int] | None = None,
         *,
         describing: Collection[str] = (),
-        rule: Rule | None = Rule(),
+        rule: Rule | None = USUAL,
         listener: Listener | None = None,
     ) -> None:
         self._adapters = adapters
@@ -289,19 +251,11 @@ class Pipeline:
         segment.size += len(frame.payload)
         venue = frame.wire.venue
         minute = self._minute(frame, segment)
-        messages = self._adapters[venue].parse(frame)
         touched: dict[int, Book] = {}
-        for place, message in enumerate(messages):
-            for action in message.actions:
-                self._apply(action, frame, minute, message, touched)
-            if message.outcome is Outcome.APPLIED:
-                minute.applied += 1
-            else:
-                self._count(message, frame, minute, place)
-        for book in touched.values():
-            row = self._books.settle(book, frame.received, frame.seq)
-            if row is not None:
-                self._add(QUOTES, venue.value, row, minute)
+        try:
+            self._read(frame, minute, touched)
+        except Exception as exc:  # a fault of ours: whatever it is, it must not end the feed
+            self._fail(exc, frame, minute, touched)
         if self._versions:
             for (table, _), row in self._versions.items():
                 self._add(table, venue.value, row, minute)
@@ -313,6 +267,27 @@ class Pipeline:
         if self._books.lost:
             self._tell_lost()
         self._last_good[frame.connection] = frame.received
+
+    def _read(self, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
+        for place, message in enumerate(self._adapters[frame.wire.venue].parse(frame)):
+            for action in message.actions:
+                self._apply(action, frame, minute, message, touched)
+            if message.outcome is Outcome.APPLIED:
+                minute.applied += 1
+            else:
+                self._count(message, frame, minute, place)
+        for book in touched.values():
+            row = self._books.settle(book, frame.received, frame.seq)
+            if row is not None:
+                self._add(QUOTES, frame.wire.venue.value, row, minute)
+
+    def _fail(self, exc: Exception, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
+        """What our own code fails on is a dead letter, the frame as a whole; books that it touched are not known."""
+        LOG.error("%s: our own code failed on a frame", frame.connection, exc_info=exc)
+        self.counts.failed += 1
+        for book in touched.values():
+            self._books.lose(book, frame.received, Gap.BOOK_DAMAGED)
+        self._count(dead(f"failed on: {type(exc).__name__}", frame.payload), frame, minute, WHOLE)
 
     def finish(self, received: int, seq: int | None = None) -> None:
         """The feed ends at `received`: open gaps and minutes are written, the last segment is sealed.
@@ -569,18 +544,6 @@ class Pipeline:
     def _close(self, segment: Segment) -> None:
         self._segment = None
         self._seal(segment)
-
-
-def tell(pipeline: Pipeline, item: Item) -> bool:
-    """Let it take the item; False for a frame on which a parser fails as it never should, which must not end a feed."""
-    try:
-        pipeline.take(item)
-    except Exception:
-        if not isinstance(item, Frame):
-            raise
-        LOG.exception("%s: a frame of %s bytes was skipped", item.connection, len(item.payload))
-        return False
-    return True
 
 
 _BOOKED: Final = (Change, Top, Reset)

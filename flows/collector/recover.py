@@ -15,8 +15,9 @@ import msgspec
 from flows.collector import journal
 from flows.collector.journal import Cut, Item, Kind, number_of
 from flows.collector.making import Make
-from flows.collector.pipeline import Pipeline, Segment, tell
+from flows.collector.pipeline import Pipeline
 from flows.collector.sealing import Waiting, frames_of, write
+from flows.collector.segments import Segment
 from flows.venues.base import Closed, frame_seq
 from lake import hot, ledger, wal
 from lake.errors import LakeError
@@ -75,7 +76,7 @@ def rebuild(folder: Path, life: Life, make: Make, waiting: Waiting) -> Segment:
         )
     for record in wal.read(folder, life, []):
         if record.number >= first:
-            tell(pipeline, _item(life, record))
+            pipeline.take(_item(life, record))
         if found:
             return found[0]
     raise LakeError(f"{folder}: the log of {life} ends within the segment of seq {waiting.first_seq}")
@@ -99,7 +100,7 @@ def _segments(
             pipeline = _past(pipeline, last, record, folder, life, make, sealed.append)
             yield from sealed
             sealed.clear()
-        tell(pipeline, _item(life, record))
+        pipeline.take(_item(life, record))
         report.frames += record.kind == Kind.FRAME
         report.boot_id = record.boot_id
         last = record

@@ -14,9 +14,10 @@ from typing import Final
 
 import polars as pl
 
-from flows.collector.pipeline import Counts, Pipeline, Segment
+from flows.collector.pipeline import Counts, Pipeline
 from flows.collector.recordings import Recording, Survey
 from flows.collector.sealing import publish
+from flows.collector.segments import Segment
 from flows.venues.base import Adapter, Frame, Opened, frame_seq
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket

@@ -15,7 +15,8 @@ import polars as pl
 from flows.collector import raw
 from flows.collector.journal import Item, Withheld
 from flows.collector.making import Make
-from flows.collector.pipeline import Pipeline, Segment, tell
+from flows.collector.pipeline import Pipeline
+from flows.collector.segments import Segment
 from lake import ledger
 from lake.errors import LakeError
 from lake.layout import Life, SeqRange
@@ -77,12 +78,12 @@ def segments(
     pipeline, is_told_less = make(sealed.append), False
     for item, known in _before(store, day):
         pipeline = _restored(make, sealed, known) if known else pipeline
-        tell(pipeline, item)
+        pipeline.take(item)
     sealed.clear()
     for number in range(0, len(day.spans), AT_ONCE):
         some = day.spans[number : number + AT_ONCE]
         for item, known in raw.items(_rows(store, day, some[0].first, some[-1].last)):
-            tell(pipeline, item)
+            pipeline.take(item)
             yield from sealed
             sealed.clear()
             is_told_less |= isinstance(item, Withheld)

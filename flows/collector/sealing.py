@@ -20,7 +20,7 @@ from flows.collector import raw
 from flows.collector.commits import Commits
 from flows.collector.connection import is_worth_a_word
 from flows.collector.journal import Item, number_of
-from flows.collector.pipeline import Row, Segment
+from flows.collector.segments import Row, Segment
 from flows.collector.timing import Timing
 from lake import wal
 from lake.clock import day_of
@@ -80,6 +80,14 @@ def drain(segment: Segment) -> Drained:
     found = segment.rows, segment.items
     segment.rows, segment.items = {}, []
     return found
+
+
+def put_back(segment: Segment, drained: Drained) -> None:
+    """Undo `drain`, whatever came in meanwhile."""
+    rows, items = drained
+    for key, later in segment.rows.items():
+        rows.setdefault(key, []).extend(later)
+    segment.rows, segment.items = rows, items + segment.items
 
 
 def make(segment: Segment, drained: Drained, collector: str, boot_id: str) -> Frames:
@@ -179,7 +187,12 @@ class Sealer:
         if not segment.rows and not segment.items:
             return
         last, drained, loop = segment.last_seq, drain(segment), asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._thread, make, segment, drained, self._life.collector, self._boot_id)
+        whose = self._life.collector, self._boot_id
+        try:
+            found = await loop.run_in_executor(self._thread, make, segment, drained, *whose)
+        except Exception:  # publishing meets the fault again, and ends the collector before its log is gone
+            put_back(segment, drained)
+            raise
         await self._commits.reached(number_of(last, self._life.epoch))
         await loop.run_in_executor(self._thread, self._append, segment, found)
 
@@ -234,7 +247,8 @@ class Sealer:
             segment = waiting
             await self.show(None)
             await self._commits.reached(number_of(segment.last_seq, self._life.epoch))
-        frames, failures = await asyncio.to_thread(frames_of, segment, self._life.collector, self._boot_id), 0
+        loop, whose = asyncio.get_running_loop(), (self._life.collector, self._boot_id)
+        frames, failures = await loop.run_in_executor(self._thread, frames_of, segment, *whose), 0  # after all `make`
         while True:
             try:
                 self.rows += await asyncio.to_thread(write, self._store, segment, frames, self._life.collector)
@@ -251,7 +265,6 @@ class Sealer:
                 await asyncio.sleep(wait)
         if failures:
             self._say("lake: can be written again; nothing was lost")
-        loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._thread, self._hot.remove, segment.first_seq)
         self.published += 1
         self.seen.update((table.name, venue) for table, venue in frames if table is not RAW)

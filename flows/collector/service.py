@@ -25,10 +25,11 @@ from flows.collector.intake import Intake
 from flows.collector.journal import Item
 from flows.collector.kalshi_session import KalshiSession
 from flows.collector.making import catalog_name, live_pipeline
-from flows.collector.pipeline import Counts, Listener, Pipeline, Rule, Segment, tell
+from flows.collector.pipeline import Counts, Listener, Pipeline
 from flows.collector.polymarket_session import CLOB_RATE, PolymarketSession
 from flows.collector.recover import rebuild, recover
 from flows.collector.sealing import Sealer, Waiting
+from flows.collector.segments import Rule, Segment
 from flows.collector.session import Common, Session
 from flows.collector.signing import key_of
 from flows.collector.timing import Clock, Limiter, Timing
@@ -36,7 +37,7 @@ from flows.collector.universe import rule_of
 from flows.venues.base import Frame, Outcome
 from lake import disk, hot, wal
 from lake.clock import MINUTE_US, SECOND_US
-from lake.errors import LakeError, SettingError
+from lake.errors import SettingError
 from lake.layout import Life
 from lake.schema import EVENTS, MARKETS
 from lake.settings import Settings
@@ -66,7 +67,6 @@ class CollectReport:
     segments: int = 0
     rows: int = 0  # published
     unpublished: int = 0  # segments that could not be written before the end
-    skipped: int = 0  # frames on which a parser failed as it never should
     connects: int = 0
     seconds: float = 0.0
 
@@ -148,7 +148,7 @@ class _Live:
         )
         self._minutes: dict[str, list[Minute]] = {}  # venue to minutes since the last line of health
         self._logged = self._started
-        self._unforeseen = 0  # frames that were skipped
+        self._failed = 0  # frames on which our own code failed, so far as they were told of
         self._pipeline = self._make(self._sealer, self)
         connects = Limiter(
             timing.connects_a_minute / 60, burst=timing.connects_a_minute, gap=timing.connect_gap, clock=clock
@@ -202,7 +202,7 @@ class _Live:
             try:
                 report = await asyncio.to_thread(recover, self._store, self._folder, life, make, self._started)
                 self._say(f"log: sealed {report}")
-            except (LakeError, OSError) as exc:
+            except Exception as exc:  # a fault of ours among them: this life goes on, and that log stays
                 LOG.exception("log of %s: not sealed", life)
                 self._say(f"log: {safe_text(str(exc), 300)}; the log of life {life} stays until the next start")
 
@@ -264,8 +264,9 @@ class _Live:
         take, pipeline, now = self._intake.take, self._pipeline, self._clock.monotonic
         until = now() + seconds
         while (item := take()) is not None:
-            if not tell(pipeline, item):
-                self._skipped(item)
+            pipeline.take(item)
+            if pipeline.counts.failed > self._failed:
+                self._tell_failed(item)
             if now() > until:
                 return
 
@@ -275,11 +276,10 @@ class _Live:
             await self._sealer.show(self._pipeline.open)
             await asyncio.sleep(SHOW)
 
-    def _skipped(self, item: Item) -> None:
-        self._unforeseen += 1
-        if is_worth_a_word(self._unforeseen) and isinstance(item, Frame):
-            words = f"a frame could not be processed and was skipped, {self._unforeseen} so far"
-            self._say(f"{item.connection}: {words}")
+    def _tell_failed(self, item: Item) -> None:
+        self._failed = self._pipeline.counts.failed
+        if is_worth_a_word(self._failed) and isinstance(item, Frame):
+            self._say(f"{item.connection}: our own code failed on a frame, {self._failed} so far; see dead_letters")
 
     async def _drain(self, writing: list[asyncio.Task[None]], beside: list[asyncio.Task[None]]) -> None:
         """Everything that came in becomes rows, and every row is published, within the time for it."""
@@ -350,7 +350,6 @@ class _Live:
             segments=sealer.published,
             rows=sealer.rows,
             unpublished=sealer.waiting,
-            skipped=self._unforeseen,
             connects=connects,
             seconds=seconds,
         )

@@ -25,8 +25,9 @@ from lake.derived.blocks import BLOCK, block_start, blocks, folded
 from lake.derived.carry import Ticks, carry
 from lake.derived.movers import WideGap
 from lake.derived.prices import moment, reference
+from lake.parts import of_segments
 from lake.schema import BARS, BLOCKS, CARRIES, GAPS, QUOTES, TRADES, VENUE_STATS, Table
-from lake.store import Store, of_segments
+from lake.store import Store
 
 DAY_FILE: Final = "bars"  # the one file of a partition of long bars
 SHORT: Final = ("1m", "5m")  # computed from rows, a file an hour; the others are folded

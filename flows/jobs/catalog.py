@@ -15,8 +15,9 @@ from flows.collector.catalog import pages, rate_of
 from flows.collector.former import next_epoch, remember
 from flows.collector.http import Http, VenueError
 from flows.collector.making import catalog_name
-from flows.collector.pipeline import Pipeline, Segment
+from flows.collector.pipeline import Pipeline
 from flows.collector.sealing import publish
+from flows.collector.segments import Segment
 from flows.collector.timing import Clock, Timing
 from flows.venues.base import Frame, Outcome, Stats, frame_seq
 from flows.venues.kalshi import Kalshi

@@ -20,16 +20,16 @@ import polars as pl
 
 from flows.collector import retell
 from flows.collector.making import Make
-from flows.collector.pipeline import Segment
 from flows.collector.retell import Day
 from flows.collector.sealing import frames_of
+from flows.collector.segments import Segment
 from flows.jobs.refresh import restate
 from lake import parquet
 from lake.covers import FOOTER, Cover, Ranges, coalesced, holds
 from lake.derived.blocks import BLOCK
 from lake.errors import LakeError
 from lake.layout import Level, Merged, Part, SeqRange, part
-from lake.lease import sole
+from lake.lease import UPKEEP, sole
 from lake.parquet import Written
 from lake.rowhash import rows_hash
 from lake.schema import QUOTES, SEGMENTS, TRADES, Table
@@ -98,7 +98,7 @@ def reparse(
     told = coalesced(span for life in lives for span in life.spans)
     with (
         sole(store, "jobs") as held,
-        sole(held, "maintenance") as mine,
+        sole(held, UPKEEP) as mine,
         _scratch(store.local) as folder,
     ):
         news = _tell(mine, lives, make, folder, progress)

@@ -17,8 +17,8 @@ from typing import Final, Generic, NamedTuple, Self, TypeVar
 import polars as pl
 import pyarrow as pa
 
+from lake.parts import files_at
 from lake.place import Place
-from lake.store import files_at
 
 _Answer = TypeVar("_Answer")
 

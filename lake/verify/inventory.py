@@ -4,14 +4,12 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lake import layout, wal
+from lake import layout, parquet, wal
 from lake.covers import FOOTER, Cover
 from lake.errors import BadName, LakeError
 from lake.files import Files, Stat
@@ -24,7 +22,6 @@ NOTE: Final = ".lost"
 
 _THREADS: Final = 8
 _BATCH: Final = 200  # files
-_TAIL: Final = 1 << 16  # bytes; most footers are shorter
 
 Tell = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -171,24 +168,13 @@ def _look(files: Files, part: Part, path: str, stat: Stat) -> File | None:
         span = SeqRange.parse(part.name)
     file = File(part, str(part.path), span, stat.size, stat.modified // 1_000)
     try:
-        return _with_footer(file, _footer(files, path))
+        return _with_footer(file, parquet.footer(files, path))
     except FileNotFoundError:
         return None
     except (ConnectionError, PermissionError):  # says nothing against the file
         raise
-    except (pa.ArrowException, LakeError, OSError, ValueError) as exc:
+    except (LakeError, OSError, ValueError) as exc:
         return replace(file, damage=" ".join(str(exc).split())[:200])
-
-
-def _footer(files: Files, path: str) -> pq.FileMetaData:
-    """Mark and length first: a parser is given nothing that is not at least shaped like a footer."""
-    head, tail, size = files.edges(path, 4, _TAIL)
-    length = int.from_bytes(tail[-8:-4], "little")
-    if not (head == tail[-4:] == b"PAR1" and length + 12 <= size):
-        raise ValueError(f"{size:,} bytes that do not begin and end as Parquet does")
-    if length + 8 > len(tail):
-        _, tail, _ = files.edges(path, 4, length + 8)
-    return pq.read_metadata(BytesIO(tail))
 
 
 def _with_footer(file: File, footer: pq.FileMetaData) -> File:

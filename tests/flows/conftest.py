@@ -5,14 +5,14 @@ from collections.abc import Callable
 import pytest
 
 from tests import session
+from tests.environment import RECORDINGS
 
 
 @pytest.fixture
 def movers(monkeypatch, tmp_path, capsys) -> Callable[..., tuple[int, str, str]]:
     """Run `movers` in an empty folder: (exit code, standard output, standard error)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.delenv("MOVERS_RECORDINGS", raising=False)
+    monkeypatch.delenv(RECORDINGS, raising=False)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code, said = session.run(*arguments), capsys.readouterr()

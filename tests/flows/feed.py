@@ -6,7 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from flows.collector.pipeline import Pipeline, Segment
+from flows.collector.pipeline import Pipeline
+from flows.collector.segments import Segment
 from flows.venues.base import Frame, Message, Opened, Wire, frame_seq
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket

@@ -24,7 +24,8 @@ from lake.settings import Settings, load
 from lake.store import Store
 from lake.vocab import Mode
 from tests.lake.fresh import fresh_lake
-from tests.objects import rob, use
+from tests.lake.thief import rob
+from tests.objects import use
 from tests.session import beginning, replayed
 
 

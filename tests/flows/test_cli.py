@@ -15,6 +15,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from tests.environment import RECORDINGS, forget_settings
 from tests.session import SESSION, beginning, run
 from tests.waiting import at_most
 
@@ -33,8 +34,8 @@ def demo(tmp_path_factory) -> Demo:
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as out:
         patch.chdir(folder)
-        patch.setenv("COLUMNS", "200")
-        patch.delenv("MOVERS_RECORDINGS", raising=False)
+        forget_settings(patch)
+        patch.delenv(RECORDINGS, raising=False)
         return Demo(folder, run("demo"), out.getvalue())
 
 

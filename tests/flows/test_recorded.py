@@ -12,9 +12,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flows.collector.formats import own_time
-from flows.collector.pipeline import Pipeline, Segment
+from flows.collector.pipeline import Pipeline
 from flows.collector.recordings import find
 from flows.collector.replay import adapters, replay
+from flows.collector.segments import Segment
 from flows.jobs.refresh import refresh_bars
 from flows.venues.base import Frame, MarketUpdate, Opened, Outcome, Reset, Stats, Top, Trade, Wire
 from lake.schema import BARS, DEAD_LETTERS, FEED_HEALTH, GAPS, QUOTES, TRADES

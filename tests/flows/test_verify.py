@@ -38,7 +38,6 @@ def lake(tmp_path) -> Path:
 def verify(movers, monkeypatch, processes):
     """Run `movers verify`: exit code, standard output, standard error. Quotes are kept so many days, 0 = for ever."""
     monkeypatch.setattr(command, "Apart", lambda: nullcontext(processes))
-    monkeypatch.setenv("COLUMNS", "250")
 
     def run(folder: Path, *arguments: str, quotes: int = 0) -> tuple[int, str, str]:
         monkeypatch.setenv("RETENTION_DAYS", f"quotes={quotes}")

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 
 from lake import bucket, layout, ledger, sql
+from lake.compact import Ledger, merge, plan
 from lake.errors import (
     LakeError,
     LakeMismatch,
@@ -20,14 +21,15 @@ from lake.errors import (
     PublishConflict,
     SettingError,
 )
-from lake.layout import SeqRange
+from lake.layout import Level, SeqRange
 from lake.place import Bucket
 from lake.query import Lake
 from lake.schema import BARS, QUOTES, SCHEMA_VERSION, SEGMENTS, TRADES
 from lake.store import Store
 from lake.vocab import Mode
-from tests.builders import TODAY, quote
+from tests.builders import TODAY, instant, quote
 from tests.lake.lakes import derive, part_of, publish, row, rows
+from tests.lake.merging import segment
 from tests.objects import SECRET, at_random, faulty, use
 
 TOMORROW = TODAY + timedelta(days=1)
@@ -242,6 +244,33 @@ def test_a_store_that_does_not_answer(store, monkeypatch):
         with pytest.raises(LakeUnreachable, match="try again later"):
             Lake(gone).counts()
     assert lake.counts().quotes == 1
+
+
+def test_a_footer_that_cannot_be_had(store, monkeypatch):
+    """What a merged file covers is not guessed: while it cannot be asked, nobody reads it and its inputs beside it."""
+    segment(store, "2026-03-02 10:05")
+    segment(store, "2026-03-02 10:06")
+    known, now = Ledger(store), instant("2026-03-02 12:00")
+    (wanted,) = plan(store, known, QUOTES, Level.HOUR, now).merges
+    merge(store, known, wanted, now)
+    for part in wanted.inputs:  # as a kill leaves them
+        store.files.move(f"{layout.TRASH}/{layout.stamp(now)}/{part.path}", str(part.path))
+    with faulty(os.environ["AWS_ENDPOINT_URL"], _first(bucket.TRIES, "GET", "hour-10")) as url:
+        use(monkeypatch, url)
+        lake = Lake(Store(store.root, store.mode, bucket.BucketFiles(store.root)))
+        with pytest.raises(LakeUnreachable, match="503 Service Unavailable, 6 times.*try again later"):
+            lake.quotes(0)
+        assert lake.store.scan(QUOTES).collect().height == 6
+
+
+def _first(most: int, method: str, part: str):
+    """A plan by which so many of these requests fail, and all after them pass."""
+    left = iter(range(most))
+
+    def plan(asked: str, path: str) -> str | None:
+        return "503" if asked == method and part in path and next(left, None) is not None else None
+
+    return plan
 
 
 def until_written(write: Callable[[], int]) -> tuple[int, int]:

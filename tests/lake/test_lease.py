@@ -19,7 +19,8 @@ from lake.store import Store
 from lake.vocab import Mode
 from tests.builders import quote
 from tests.lake.lakes import new_lake, part_of, publish, rows
-from tests.objects import faulty, rob, use
+from tests.lake.thief import rob
+from tests.objects import faulty, use
 
 PATH = "_collector-main.lease"
 ROLE = "collector-main"

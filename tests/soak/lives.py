@@ -11,8 +11,9 @@ from flows.collector import sealing
 from flows.collector.intake import Intake
 from flows.collector.journal import number_of
 from flows.collector.making import live_pipeline
-from flows.collector.pipeline import Pipeline, Rule, Segment
+from flows.collector.pipeline import Pipeline
 from flows.collector.recover import recover
+from flows.collector.segments import Rule, Segment
 from flows.collector.timing import Clock
 from flows.venues.base import Wire
 from lake import hot, wal

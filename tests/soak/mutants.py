@@ -89,9 +89,24 @@ MUTANTS = [
         f"{COLLECTOR}/test_sealing.py::test_rows_are_shown_when_they_are_on_disk",
     ),
     Mutant(
-        "published rows are hot as well", "lake/store.py",
+        "published rows are hot as well", "lake/parts.py",
         "if not any(span.first <= one.first_seq <= span.last for span in lives):", "if True:",
         f"{LAKE}/test_hot.py::test_what_is_published_is_not_hot",
+    ),
+    Mutant(
+        "a footer that cannot be had covers nothing", "lake/parts.py",
+        "except (LakeError, FileNotFoundError):", "except (LakeError, OSError):",
+        f"{LAKE}/test_bucket.py::test_a_footer_that_cannot_be_had",
+    ),
+    Mutant(
+        "what our own code fails on is skipped", "flows/collector/pipeline.py",
+        'self._count(dead(f"failed on: {type(exc).__name__}", frame.payload), frame, minute, WHOLE)', "pass",
+        f"{COLLECTOR}/test_pipeline.py::test_own_code_that_fails",
+    ),
+    Mutant(
+        "rows of which no frame could be made are let go", "flows/collector/sealing.py",
+        "            put_back(segment, drained)", "            pass",
+        f"{COLLECTOR}/test_sealing.py::test_rows_that_make_no_frame_are_kept",
     ),
     Mutant(
         "hot batches are not checked", "lake/hot.py",

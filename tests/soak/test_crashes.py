@@ -13,7 +13,7 @@ from shutil import copytree
 import polars as pl
 import pytest
 
-from flows.collector.pipeline import Segment
+from flows.collector.segments import Segment
 from flows.jobs.refresh import refresh_bars
 from flows.jobs.reparse import reparse
 from flows.venues.polymarket import Polymarket

@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from flows.collector.pipeline import Segment
 from flows.collector.sealing import Frames, frames_of, write
+from flows.collector.segments import Segment
 from lake.store import Store
 from lake.vocab import Mode
 from tests.flows.collector.lived import LIFE, Lived, content

@@ -8,10 +8,11 @@ from pathlib import Path
 import polars as pl
 
 from flows.collector.intake import Intake
-from flows.collector.pipeline import Pipeline, Rule, Segment
+from flows.collector.pipeline import Pipeline
 from flows.collector.recordings import find
 from flows.collector.replay import adapters
 from flows.collector.sealing import frames_of, write
+from flows.collector.segments import Rule, Segment
 from flows.collector.timing import Clock
 from lake import wal
 from lake.clock import HOUR_US

@@ -495,7 +495,7 @@ async def test_replay_has_no_venue(tmp_path):
 
 @pytest.mark.asyncio
 async def test_parser_that_fails(tmp_path, monkeypatch):
-    """An error of our own in one frame is said and counted, and the feed goes on."""
+    """An error of our own in one frame is said, its bytes are a dead letter, and the feed goes on."""
     venues = venues_with_key(tmp_path)
     parse = Polymarket.parse
 
@@ -511,7 +511,10 @@ async def test_parser_that_fails(tmp_path, monkeypatch):
         for message in ("poison", venues.book(tokens(0)[0])):
             await venues.sockets["polymarket"][0].send(message)
         await until(lambda: run.has(QUOTES, 7))
-    assert run.report.skipped == 1 and run.said("a frame could not be processed and was skipped")
+    assert run.report.counts.failed == 1 and run.said("our own code failed on a frame, 1 so far")
+    assert run.rows(DEAD_LETTERS).select("reason", "frame", "element").rows() == [
+        ("failed on: RuntimeError", b"poison", -1)
+    ]
 
 
 @pytest.mark.asyncio

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.collector.books import Books
 from flows.collector.journal import Cut, Tick
-from flows.collector.pipeline import SEGMENT_BYTES, Pipeline, Rule, Segment
+from flows.collector.pipeline import Pipeline
+from flows.collector.segments import SEGMENT_BYTES, Rule, Segment
 from flows.venues.base import Closed, Frame, Outcome, Wire
 from lake.clock import HOUR_US, MINUTE_US
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
@@ -26,7 +28,7 @@ FRAMES = 400 if os.environ.get("MOVERS_PROFILE") != "soak" else 20_000  # a wire
 def require_sound(run: Feed, payloads: list[bytes]) -> None:
     """What holds for any feed that has finished."""
     counts = run.pipeline.counts
-    assert counts.frames == len(payloads)
+    assert counts.frames == len(payloads) and counts.failed == 0
     assert counts.bytes == sum(map(len, payloads))
     assert counts.messages == sum(counts.outcomes[outcome] for outcome in Outcome)
     assert counts.ignored.total() == counts.outcomes[Outcome.IGNORED]
@@ -109,6 +111,27 @@ def test_dead_letters_keep_bytes_and_place():
     assert letter["element"] == 1
     assert json.loads(letter["frame"])["bids"] == "none"
     assert "array" in letter["reason"]
+
+
+def test_own_code_that_fails(monkeypatch):
+    """A frame on which our own code fails is a dead letter as a whole, and the book that it touched is not known."""
+    run = Feed(Wire.POLYMARKET_SOCKET).named("polymarket/new_market", "polymarket/best_bid_ask")
+    settle = Books.settle
+
+    def failing(self, book, received, seq):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Books, "settle", failing)
+    bad = json.dumps(json.loads(frame("polymarket/best_bid_ask")) | {"best_bid": "0.41"}).encode()
+    run.send(bad)
+    monkeypatch.setattr(Books, "settle", settle)
+    run.named("polymarket/best_bid_ask").finish()
+    letter = run.rows(DEAD_LETTERS)[0]
+    assert (letter["frame"], letter["reason"], letter["element"]) == (bad, "failed on: ZeroDivisionError", -1)
+    assert run.pipeline.counts.failed == 1
+    assert [(gap["reason"], gap["start_time"], gap["end_time"]) for gap in run.rows(GAPS)][:1] == [
+        (Gap.BOOK_DAMAGED.value, letter["received_time"], run.rows(QUOTES)[-1]["event_time"])
+    ]
 
 
 def test_one_row_a_frame_and_market():
