@@ -29,6 +29,8 @@ FOREVER: dict[str, None] = {}
 
 lives = st.tuples(st.integers(0, 3), st.integers(0, 400), st.integers(0, 5))  # epoch, hour, quotes
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

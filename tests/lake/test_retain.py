@@ -21,6 +21,8 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 KEEP = retain.kept({}, 24)
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 def days_of(store: Store, table) -> list[int]:
     """The days since START that have files."""

@@ -18,6 +18,8 @@ from lake.store import Store
 from lake.vocab import Mode
 from tests.flows.collector.lived import CATALOG, LIFE, Lived, content, make
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 def fresh(tmp_path: Path, whole) -> tuple[Store, Path]:
     """An empty lake, and a copy of the log."""

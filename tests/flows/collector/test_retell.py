@@ -13,6 +13,8 @@ from lake.store import Store
 from lake.vocab import Mode
 from tests.flows.collector.lived import Lived, day_of, make
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 def test_segments_anew(whole):
     """Every segment comes again with its rows of every table, raw ones aside."""

@@ -22,6 +22,8 @@ from lake.store import Store
 from lake.vocab import Mode
 from tests.flows.collector.lived import Lived, day_of, make
 
+pytestmark = pytest.mark.usefixtures("no_fsync")
+
 
 def after(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1, hours=1)

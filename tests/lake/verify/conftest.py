@@ -17,6 +17,11 @@ def processes() -> Iterator[Apart]:
         yield started
 
 
+@pytest.fixture(autouse=True)
+def without_fsync(no_fsync) -> None:
+    """No test here cuts the power."""
+
+
 @pytest.fixture(scope="session")
 def sound(tmp_path_factory) -> Store:
     """A sound lake of four segments, to be copied."""
