@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from flows.collector.gaps import Gaps
+from flows.collector.handover import SETTLED, SILENT, Handover, HandoverState, Second
 from flows.venues.base import Change, Forget, Hole, Level, Reset, Top
 from flows.venues.decimals import to_float
 from lake.vocab import Gap, Source
@@ -48,6 +49,7 @@ class BooksState(msgspec.Struct):
     books: list[BookState]
     crossed: dict[int, int]
     markets_of: dict[str, set[int]]
+    handover: HandoverState
 
 
 class Book:
@@ -143,7 +145,8 @@ class Books:
         self._books: dict[int, Book] = {}
         self._gaps = gaps
         self._crossed: dict[int, tuple[Book, int]] = {}  # since when, by our clock
-        self.markets_of: dict[str, set[int]] = {}  # connection to markets heard of on it
+        self.markets_of: dict[str, set[int]] = {}  # connection to markets that it feeds
+        self.handover = Handover()
         self.lost: dict[tuple[str, Gap], list[int]] = {}  # connection and reason to books that it must send anew
 
     def __len__(self) -> int:
@@ -152,7 +155,8 @@ class Books:
     def state(self) -> BooksState:
         """All that is known, for `restore`; it is true until the next change."""
         books = [BookState(*(getattr(book, name) for name in _KEPT)) for book in self._books.values()]
-        return BooksState(books, {market: since for market, (_, since) in self._crossed.items()}, self.markets_of)
+        crossed = {market: since for market, (_, since) in self._crossed.items()}
+        return BooksState(books, crossed, self.markets_of, self.handover.state())
 
     def restore(self, state: BooksState) -> None:
         """Go on from there."""
@@ -163,6 +167,7 @@ class Books:
             book.best_bid, book.best_ask = max(book.bids, default=None), min(book.asks, default=None)
         self._crossed = {market: (self._books[market], since) for market, since in state.crossed.items()}
         self.markets_of = state.markets_of
+        self.handover.restore(state.handover)
 
     def of(self, market: int, connection: str) -> Book:
         """The market's book, made if need be, now fed by `connection`."""
@@ -170,9 +175,13 @@ class Books:
         if book is None:
             book = self._books[market] = Book(market)
         if book.connection != connection:
-            book.connection = connection
-            self.markets_of.setdefault(connection, set()).add(market)
+            self._feed(book, connection)
         return book
+
+    def _feed(self, book: Book, connection: str) -> None:
+        self.markets_of.get(book.connection, set()).discard(book.market)
+        book.connection = connection
+        self.markets_of.setdefault(connection, set()).add(book.market)
 
     def get(self, market: int) -> Book | None:
         """The market's book, if it has one."""
@@ -182,6 +191,7 @@ class Books:
         """Forget the market: no loss of a connection is one of this book."""
         self._books.pop(market, None)
         self._crossed.pop(market, None)
+        self.handover.drop(market)
         for heard in self.markets_of.values():
             heard.discard(market)
 
@@ -189,6 +199,69 @@ class Books:
         """Whether what is known of this market came by a stream last."""
         book = self._books.get(market)
         return book is not None and book.is_known and book.source != Source.REST
+
+    # --- what a connection says of a market that another one feeds ---------------------------------
+
+    def is_fed_by_another(self, market: int, connection: str) -> bool:
+        """Whether an open stream other than that one feeds the market."""
+        book = self._books.get(market)
+        return book is not None and book.connection != connection and self.handover.is_open(book.connection)
+
+    def beside(self, action: Change | Top | Reset | Forget, connection: str, received: int) -> None:
+        """Take what `connection` says of a market that another one feeds; see `flows.collector.handover`."""
+        second = self.handover.second(action.market, self._books[action.market].connection, connection)
+        if second is None:
+            return
+        match action:
+            case Change():
+                event = received if action.event is None else action.event
+                second.change(action.levels, event, is_delta=action.is_delta)
+            case Reset():
+                second.reset(action.bids, action.asks, received if action.event is None else action.event)
+            case Forget():
+                second.is_whole = False
+            case Top():
+                return
+        second.changed = received
+
+    def changed(self, market: int, received: int) -> None:
+        """The book that is fed has changed."""
+        second = self.handover.seconds.get(market)
+        if second is not None:
+            second.changed = received
+
+    def meet(self, market: int, last_good: int, received: int) -> Book | None:
+        """Hand the market over if it is time; its book if that is now another than before, and to be settled.
+
+        `last_good` is when the connection that feeds it was heard last.
+        """
+        book, second = self._books.get(market), self.handover.seconds.get(market)
+        if book is None or second is None or not second.is_whole:
+            return None
+        if not book.is_known:
+            return self._take_over(book, second)
+        if book.is_whole and book.bids == second.bids and book.asks == second.asks:
+            if book.event == second.event or received - second.changed >= SETTLED:
+                self._hand_over(book, second)
+            return None
+        if received - last_good >= SILENT:
+            self.lose(book, last_good, Gap.DISCONNECTED)
+            return self._take_over(book, second)
+        return None
+
+    def _hand_over(self, book: Book, second: Second) -> None:
+        self.handover.drop(book.market)
+        self._feed(book, second.connection)
+
+    def _take_over(self, book: Book, second: Second) -> Book:
+        """The successor's book is the market's from now on."""
+        self._hand_over(book, second)
+        book.replace(second.bids.items(), second.asks.items())
+        book.said, book.is_whole, book.is_streamed = None, True, True
+        book.source, book.event = Source.BOOK.value, second.event
+        return book
+
+    # --- what is said of a book --------------------------------------------------------------------
 
     def change(self, action: Change, book: Book, received: int) -> bool:
         """Apply level changes; False if there is no book that signed changes could apply to."""
@@ -253,20 +326,37 @@ class Books:
         """Whether a book is crossed now."""
         return bool(self._crossed)
 
-    def hole(self, action: Hole) -> None:
+    def hole(self, action: Hole, connection: str) -> None:
         """Messages of these markets were missed since the last that was applied."""
         for market in action.markets:
             book = self._books.get(market)
-            if book is not None:
+            if book is None:
+                continue
+            if self.handover.is_open(connection) and self.is_fed_by_another(market, connection):
+                self.handover.drop(market, connection)
+            else:
                 self.lose(book, book.event if action.since is None else action.since, Gap(action.reason))
 
-    def disconnected(self, connection: str, last_good: int, reason: Gap = Gap.DISCONNECTED) -> None:
-        """The connection's markets are unknown from its last good frame on."""
-        for market in self.markets_of.pop(connection, ()):
-            book = self._books[market]
-            if book.connection == connection:
+    def disconnected(self, connection: str, last_good: int | None, reason: Gap = Gap.DISCONNECTED) -> list[Book]:
+        """The connection has ended: its markets are unknown from its last good frame on, None = it had none.
+
+        The books that a successor knows otherwise are returned, to be settled.
+        """
+        self.handover.close(connection)
+        found = []
+        for market in sorted(self.markets_of.pop(connection, ())):
+            book, second = self._books[market], self.handover.seconds.get(market)
+            if second is not None and not second.is_whole:
+                second = None
+            if second is not None and book.is_whole and (book.bids, book.asks) == (second.bids, second.asks):
+                self._hand_over(book, second)
+                continue
+            if last_good is not None:
                 self.lose(book, last_good, reason)
-                book.connection = ""
+            book.connection = ""
+            if second is not None:
+                found.append(self._take_over(book, second))
+        return found
 
     def settle(self, book: Book, received: int, seq: int) -> QuoteRow | None:
         """The row that a frame made of this market: None if its top is unknown, crossed, or as written."""

@@ -151,6 +151,7 @@ class Pipeline:
         self._last_good: dict[str, int] = {}  # connection to the time of its last frame
         self._polled: dict[int, tuple[str, int]] = {}  # market to the poll that named it last
         self._polls_checked = 0
+        self._told_beside: list[int] = []  # of this frame: markets that another connection feeds
         self._segment: Segment | None = None
         self.counts = Counts()
 
@@ -197,9 +198,10 @@ class Pipeline:
         self._adapters[opened.wire.venue].opened(opened)
         last = self._last_good.get(opened.connection)
         if last is not None:
-            self._books.disconnected(opened.connection, last)
+            self._end_feed(opened.connection, opened.received, opened.seq, Gap.DISCONNECTED)
             minute, _ = self._health.minute(opened.connection, opened.wire.venue.value, last)
             minute.reconnects += 1
+        self._books.handover.open(opened.connection)
 
     def absent(self, venue: Venue, start: int, received: int, seq: int, reason: Gap = Gap.COLLECTOR_DOWN) -> None:
         """Nobody heard of the venue from `start` until now: a gap of all markets, unknown until their next quotes."""
@@ -208,10 +210,21 @@ class Pipeline:
         self._add(GAPS, venue.value, row, None)
 
     def closed(self, closed: Closed) -> None:
-        """A connection was lost: its markets are unknown since its last frame, until it is back."""
-        last = self._last_good.get(closed.connection)
-        if last is not None:
-            self._books.disconnected(closed.connection, last, closed.reason)
+        """A connection was lost: its markets are unknown since its last frame, until it is back or another has them."""
+        self._end_feed(closed.connection, closed.received, closed.seq, closed.reason)
+
+    def _end_feed(self, connection: str, received: int, seq: int, reason: Gap) -> None:
+        last = self._last_good.get(connection)
+        for book in self._books.disconnected(connection, last, reason):
+            place = self._reach(seq, received).last_seq
+            self._settle(book, received, place, None)
+            self._write_gaps(place, None)
+
+    def _settle(self, book: Book, received: int, seq: int, minute: Minute | None) -> None:
+        """Write the market's quote, if its top is another than what was written."""
+        row = self._books.settle(book, received, seq)
+        if row is not None:
+            self._add(QUOTES, self._venues[book.market], row, minute)
 
     def tick(self, received: int, seq: int) -> None:
         """It is `received` and no frame waits: what is due by the clock is written, a segment that is over sealed.
@@ -220,6 +233,7 @@ class Pipeline:
         """
         self._books.check_crossed(received)
         self._check_polls(received)
+        self._meet(list(self._books.handover.seconds), received, seq, None)
         if self._books.lost:
             self._tell_lost()
         self._gaps.announce(received - ANNOUNCE_US, received)
@@ -269,6 +283,7 @@ class Pipeline:
         self._last_good[frame.connection] = frame.received
 
     def _read(self, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
+        self._told_beside.clear()
         for place, message in enumerate(self._adapters[frame.wire.venue].parse(frame)):
             for action in message.actions:
                 self._apply(action, frame, minute, message, touched)
@@ -277,9 +292,20 @@ class Pipeline:
             else:
                 self._count(message, frame, minute, place)
         for book in touched.values():
-            row = self._books.settle(book, frame.received, frame.seq)
-            if row is not None:
-                self._add(QUOTES, frame.wire.venue.value, row, minute)
+            self._settle(book, frame.received, frame.seq, minute)
+        if self._books.handover.seconds:
+            for market in touched:
+                self._books.changed(market, frame.received)
+            self._meet([*touched, *self._told_beside], frame.received, frame.seq, minute)
+
+    def _meet(self, markets: Iterable[int], received: int, seq: int, minute: Minute | None) -> None:
+        """Hand over those of these markets that a successor tells of as the connection does that feeds them."""
+        for market in markets:
+            feeding = self._books.get(market)
+            last = received if feeding is None else self._last_good.get(feeding.connection, received)
+            book = self._books.meet(market, last, received)
+            if book is not None:
+                self._settle(book, received, self._reach(seq, received).last_seq, minute)
 
     def _fail(self, exc: Exception, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
         """What our own code fails on is a dead letter, the frame as a whole; books that it touched are not known."""
@@ -312,6 +338,10 @@ class Pipeline:
             self._write_minute(connection, minute)
         self._close(self._segment)
         self._segment = None
+
+    def feeds(self, connection: str) -> set[int]:
+        """The markets that the connection feeds: it told of them, and no other one does."""
+        return self._books.markets_of.get(connection, set())
 
     def connections(self) -> list[str]:
         """Those that frames came on."""
@@ -399,6 +429,12 @@ class Pipeline:
                 pass
             case Top() | Reset() if frame.wire.is_poll and self._books.is_streaming(action.market):
                 pass  # a poll may be older than the stream
+            case Change() | Top() | Reset() | Forget() if self._is_beside(action.market, frame):
+                message.outcome = Outcome.DUPLICATE
+                self._books.beside(action, frame.connection, frame.received)
+                self._told_beside.append(action.market)
+            case Stats() if self._is_beside(action.market, frame):
+                pass
             case Change():
                 book = self._book(action.market, frame)
                 if self._books.change(action, book, frame.received):
@@ -432,12 +468,16 @@ class Pipeline:
                 row = self.events.update(action.event_id, action.fields, frame.received, frame.seq)
                 self._versions[EVENTS, action.event_id] = row or self._versions.get((EVENTS, action.event_id))
             case Hole():
-                self._books.hole(action)
+                self._books.hole(action, frame.connection)
             case Forget():
                 self._books.forget(action, self._book(action.market, frame))
             case History():
                 for bar in action.bars:
                     self._add(HISTORY, frame.wire.venue.value, _history_row(action.market, bar, frame.seq), minute)
+
+    def _is_beside(self, market: int, frame: Frame) -> bool:
+        """Whether another connection feeds the market, so that this frame makes no row of it."""
+        return not frame.wire.is_poll and self._books.is_fed_by_another(market, frame.connection)
 
     def _book(self, market: int, frame: Frame) -> Book:
         book = self._books.of(market, frame.connection)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import count
 from typing import Final
 
 import polars as pl
@@ -98,12 +97,13 @@ def adapters() -> dict[Venue, Adapter]:
 
 
 def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:
-    numbers = count()
+    seq = frame_seq(epoch, 0)
     for item in recording.items():
         if item.payload is None:
-            yield Opened(item.connection, item.received, item.wire)
+            yield Opened(item.connection, item.received, item.wire, seq)
         else:
-            yield Frame(frame_seq(epoch, next(numbers)), item.connection, item.received, item.payload, item.wire)
+            yield Frame(seq, item.connection, item.received, item.payload, item.wire)
+            seq += 1
 
 
 def epoch_of(store: Store, digest: str) -> int:

@@ -83,8 +83,8 @@ class _State(msgspec.Struct):
     fills: dict[str, dict[str, int]]
     trade_ids: list[str]
     prints: list[tuple[tuple[int, str, int, int, bool], tuple[int, int]]]
-    changes: dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]]
-    books: dict[str, tuple[str, str, int]]
+    changes: dict[str, dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]]]
+    books: dict[str, dict[str, tuple[str, str, int]]]
 
 
 _STATE: Final = msgspec.msgpack.Decoder(_State)
@@ -100,8 +100,8 @@ class Polymarket:
         self._fills: dict[str, Counter[str]] = {}  # connection to fills of a token and transaction
         self._trade_ids: OrderedDict[str, None] = OrderedDict()
         self._prints: OrderedDict[tuple[int, str, int, int, bool], tuple[int, int]] = OrderedDict()  # by token
-        self._last_change: dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]] = {}
-        self._last_book: dict[str, tuple[str, str, int]] = {}
+        self._last_change: dict[str, dict[int, tuple[str, dict[tuple[str, str, str], tuple[str, str]]]]] = {}
+        self._last_book: dict[str, dict[str, tuple[str, str, int]]] = {}  # of a connection, as the former
 
     def state(self) -> bytes:
         """All that later frames are read by; of fills the newest."""
@@ -128,9 +128,8 @@ class Polymarket:
 
     def opened(self, opened: Opened) -> None:
         """A new connection counts its fills from one; books of before it may be sent again."""
-        self._fills.pop(opened.connection, None)
-        self._last_change.clear()
-        self._last_book.clear()
+        for known in (self._fills, self._last_change, self._last_book):
+            known.pop(opened.connection, None)
 
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages. Text heartbeats are ignored by kind."""
@@ -169,15 +168,15 @@ class Polymarket:
     def _read(self, wire: AnyFrame, frame: Frame) -> Message:
         match wire:
             case PriceChangeFrame():
-                return self._price_change(wire)
+                return self._price_change(wire, frame)
             case BestFrame():
                 return self._best(wire)
             case BookFrame():
-                return self._book(wire)
+                return self._book(wire, frame)
             case LastTradeFrame():
                 return self._last_trade(wire, frame)
             case TickSizeFrame():
-                return self._tick_size(wire)
+                return self._tick_size(wire, frame)
             case NewMarketFrame():
                 return self._new_market(wire)
             case ResolvedFrame():
@@ -185,7 +184,7 @@ class Polymarket:
 
     # --- books -----------------------------------------------------------------------------------
 
-    def _price_change(self, wire: PriceChangeFrame) -> Message:
+    def _price_change(self, wire: PriceChangeFrame, frame: Frame) -> Message:
         changes = wire.price_changes if wire.price_changes is not None else _old_changes(wire)
         if not changes:
             raise BadFrame("price_change without changes")
@@ -193,7 +192,7 @@ class Polymarket:
         read = [(c.asset_id or wire.asset_id, _is_buy(c.side), price(c.price), size(c.size), _best(c)) for c in changes]
         actions: list[Action] = []
         levels, best, token = [], None, self._token(wire.market, read[0][0], actions)
-        if self._is_repeat(token.market, wire, changes):
+        if self._is_repeat(frame.connection, token.market, wire, changes):
             return DUPLICATE
         for asset, is_buy, level, amount, top in read:
             former, token = token, self._token(wire.market, asset, actions)
@@ -205,12 +204,13 @@ class Polymarket:
         actions.append(Change(token.market, levels, event, is_delta=False, best=best))
         return Message(Outcome.APPLIED, actions)
 
-    def _is_repeat(self, market: int, wire: PriceChangeFrame, changes: list[LevelChange]) -> bool:
+    def _is_repeat(self, connection: str, market: int, wire: PriceChangeFrame, changes: list[LevelChange]) -> bool:
         """Whether each change is what was said last of its level, with the same hash, at the market's newest time."""
         new = {(c.asset_id, c.side, c.price): (c.hash or wire.hash, c.size) for c in changes}
-        when, last = self._last_change.get(market, ("", new))
+        known = self._last_change.setdefault(connection, {})
+        when, last = known.get(market, ("", new))
         if when != wire.timestamp:
-            self._last_change[market] = (wire.timestamp, new)
+            known[market] = (wire.timestamp, new)
             return False
         if all(said[0] and last.get(level) == said for level, said in new.items()):
             return True
@@ -223,7 +223,7 @@ class Polymarket:
         actions.append(Top(token.market, *_fold(token, *best), event, Source.BOOK))
         return Message(Outcome.APPLIED, actions)
 
-    def _book(self, wire: BookFrame) -> Message:
+    def _book(self, wire: BookFrame, frame: Frame) -> Message:
         bids = wire.bids if wire.bids is not None else wire.buys
         asks = wire.asks if wire.asks is not None else wire.sells
         if bids is None or asks is None:
@@ -234,9 +234,10 @@ class Polymarket:
         token = self._token(wire.market, wire.asset_id, actions)
         reset = _reset(token, *levels)
         key = (wire.timestamp, wire.hash, hash((*reset.bids, -1, *reset.asks)))
-        if wire.hash and self._last_book.get(wire.asset_id) == key:
+        known = self._last_book.setdefault(frame.connection, {})
+        if wire.hash and known.get(wire.asset_id) == key:
             return DUPLICATE
-        self._last_book[wire.asset_id] = key
+        known[wire.asset_id] = key
         reset.event = None if tick is not None else event
         actions.append(reset)
         if finer is not None:
@@ -251,11 +252,11 @@ class Polymarket:
         reset.source = Source.REST
         return [*actions, reset]
 
-    def _tick_size(self, wire: TickSizeFrame) -> Message:
+    def _tick_size(self, wire: TickSizeFrame, frame: Frame) -> Message:
         """A new grid starts a new book: the levels that we keep are void."""
         tick, actions = price(wire.new_tick_size) / ONE, list[Action]()
         token = self._token(wire.market, wire.asset_id, actions)
-        self._last_book.pop(wire.asset_id, None)  # that book anew is no repeat
+        self._last_book.get(frame.connection, {}).pop(wire.asset_id, None)  # that book anew is no repeat
         return Message(
             Outcome.APPLIED, [*actions, Forget(token.market), MarketUpdate(token.market, {"tick_size": tick})]
         )

@@ -73,7 +73,7 @@ class Feed:
         for payload in payloads:
             self.now = self.now + round(step * SECOND) if at is None else START + round(at * SECOND)
             raw = payload if isinstance(payload, bytes) else json.dumps(payload, separators=(",", ":")).encode()
-            self.pipeline.feed(Frame(frame_seq(7, self._number), connection, self.now, raw, wire or self.wire))
+            self.pipeline.feed(Frame(self.next_seq, connection, self.now, raw, wire or self.wire))
             self._number += 1
         return self
 
@@ -84,8 +84,13 @@ class Feed:
     def opened(self, *, connection: str = "c", at: float | None = None) -> "Feed":
         """The connection opens (again)."""
         self.now = self.now if at is None else START + round(at * SECOND)
-        self.pipeline.opened(Opened(connection, self.now, self.wire))
+        self.pipeline.opened(Opened(connection, self.now, self.wire, self.next_seq))
         return self
+
+    @property
+    def next_seq(self) -> int:
+        """The `seq` of the next frame."""
+        return frame_seq(7, self._number)
 
     def finish(self) -> "Feed":
         self.pipeline.finish(self.now)
