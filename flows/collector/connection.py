@@ -18,6 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, P
 from flows.collector.http import USER_AGENT, is_loopback, retry_after
 from flows.collector.intake import Intake
 from flows.collector.timing import Clock, Limiter, Timing
+from flows.collector.universe import Listed
 from flows.venues.base import Wire
 from lake.errors import SettingError
 from lake.text import safe_text
@@ -42,6 +43,7 @@ class Speaker(Protocol):
     url: str
     ping: str | None  # a text heartbeat of ours; None = the protocol's own
     is_signed: bool  # whether a handshake needs a key
+    wanted: dict[int, Listed]  # the markets that it asks for
 
     @property
     def markets(self) -> int:
@@ -111,6 +113,7 @@ class Connection:
         self._ended: str | None = None  # why we ended it ourselves
         self._why = Gap.DISCONNECTED  # what it is called in `gaps`
         self._opened = self._heard = self._data = 0.0
+        self._is_retired = False
         self._silences = 0  # in a row: a quiet market's connection is not connected again and again
 
     @property
@@ -118,12 +121,19 @@ class Connection:
         """Whether it has failed so often that its markets are polled meanwhile."""
         return self.is_refused or self.failures >= self._link.timing.failures_before_polling
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a socket now."""
+        return self._socket is not None
+
     async def run(self) -> None:
-        """Keep it connected until cancelled."""
+        """Keep it connected until cancelled, or retired."""
         while True:
             await self._link.intake.room()  # where nothing more is taken in, a new connection would only fill it
             await self._link.connects.turn()
             loss = await self._life()
+            if self._is_retired:
+                return
             self.failures = 1 if self.is_good else self.failures + 1
             self.is_good, self.is_refused = False, loss.is_refused
             wait = self._link.timing.delay(self.failures, self._link.rng) if loss.wait is None else loss.wait
@@ -142,6 +152,11 @@ class Connection:
         if self._socket is not None:
             self._ended = self._ended or reason
             self._socket.transport.abort()
+
+    def retire(self) -> None:
+        """End it for good: another one has taken its place."""
+        self._is_retired = True
+        self.restart("replaced")
 
     # --- one life --------------------------------------------------------------------------------
 

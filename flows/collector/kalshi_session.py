@@ -1,14 +1,16 @@
 """Kalshi, live: one signed connection, four channels; polled over REST where there is no key, or a wrong one."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from flows.collector.batches import batched
-from flows.collector.connection import Connection, NotYet, Send
+from flows.collector.connection import NotYet, Send
 from flows.collector.session import Common, Poll, Session
+from flows.collector.shard import Shard
 from flows.collector.signing import Key
 from flows.collector.timing import Clock
 from flows.collector.universe import Listed
@@ -46,9 +48,9 @@ class TradeApi:
     ping: str | None = None  # the venue pings, and the library answers
     is_signed = True
 
-    def __init__(self, url: str, key: Callable[[], Key | None], clock: Clock) -> None:
+    def __init__(self, url: str, key: Callable[[], Key | None], clock: Clock, wanted: dict[int, Listed]) -> None:
         self.url = url
-        self.wanted: dict[int, Listed] = {}
+        self.wanted = wanted
         self.sids: dict[str, int] = {}
         self._key = key
         self._clock = clock
@@ -138,6 +140,7 @@ class KalshiSession(Session):
     """The connection, and polls of markets while it is down or there is no key."""
 
     venue = Venue.KALSHI
+    shards: list[Shard[TradeApi]]
 
     def __init__(self, common: Common, url: str, key: Callable[[], Key | None] | None) -> None:
         """`key` gives the key of a handshake; None = there is none to be had."""
@@ -145,27 +148,29 @@ class KalshiSession(Session):
         self._url = url
         self._key = key
 
-    def connect(self, markets: list[Listed]) -> list[Connection]:
-        """One connection; none without a key."""
+    def connect(self, markets: list[Listed]) -> list[Shard[TradeApi]]:
+        """One shard; none without a key."""
         if self._key is None:
             self._say("no key in KALSHI_API_KEY and KALSHI_API_SECRET: no stream, polls only")
             return []
-        speaker = TradeApi(self._url, self._key, self._link.clock)
-        speaker.wanted = {one.market: one for one in markets}
-        return [Connection(f"{self.venue.value}-1", Wire.KALSHI_SOCKET, speaker, self._link)]
+        speak = partial(TradeApi, self._url, self._key, self._link.clock, {one.market: one for one in markets})
+        self.shards = [Shard(f"{self.venue.value}-1", Wire.KALSHI_SOCKET, speak, self._link, self._pipeline)]
+        return self.shards
 
     async def add(self, markets: list[Listed]) -> None:
-        """On the connection."""
-        for connection in self.connections:
-            _api(connection).wanted |= {one.market: one for one in markets}
-            await _api(connection).add(connection.send, markets)
+        """On the connections."""
+        for shard in self.shards:
+            shard.speaker.wanted.update((one.market, one) for one in markets)
+            for api, send in shard.speaking():
+                await api.add(send, markets)
 
     async def drop(self, markets: list[Listed]) -> None:
-        """From the connection."""
-        for connection in self.connections:
+        """From the connections."""
+        for shard in self.shards:
             for one in markets:
-                _api(connection).wanted.pop(one.market, None)
-            await _api(connection).drop(connection.send, markets)
+                shard.speaker.wanted.pop(one.market, None)
+            for api, send in shard.speaking():
+                await api.drop(send, markets)
 
     def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
         """The markets themselves: best prices, sizes and figures."""
@@ -175,22 +180,18 @@ class KalshiSession(Session):
 
     def down(self) -> Iterable[Listed]:
         """All, while the connection is down or there is none."""
-        if self.connections and not any(connection.is_down for connection in self.connections):
+        if self.shards and not any(shard.is_down for shard in self.shards):
             return []
         return self.followed.values()
 
     def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
         """Ask for the books; a subscription that the venue ended is only had again by connecting anew."""
-        for each in self.connections:
-            if each.name != connection or self._tasks is None:
+        lost = [self.followed[market] for market in markets if market in self.followed]
+        for shard in self.shards:
+            if not lost or self._tasks is None or not shard.has(connection):
                 continue
-            if reason is Gap.UNSUBSCRIBED and any(market in self.followed for market in markets):
-                each.restart("the venue ended a subscription")
-            elif reason is not Gap.UNSUBSCRIBED:
-                lost = [self.followed[market] for market in markets if market in self.followed]
-                self._tasks.create_task(_api(each).snapshots(each.send, lost))
-
-
-def _api(connection: Connection) -> TradeApi:
-    assert isinstance(connection.speaker, TradeApi)
-    return connection.speaker
+            if reason is Gap.UNSUBSCRIBED:
+                shard.restart(connection, "the venue ended a subscription")
+                continue
+            for api, send in shard.speaking():
+                self._tasks.create_task(api.snapshots(send, lost))

@@ -343,6 +343,11 @@ class Pipeline:
         """The markets that the connection feeds: it told of them, and no other one does."""
         return self._books.markets_of.get(connection, set())
 
+    def follows(self, connection: str) -> set[int]:
+        """The markets of which the connection tells the whole book, beside the one that feeds them."""
+        seconds = self._books.handover.seconds.items()
+        return {market for market, second in seconds if second.connection == connection and second.is_whole}
+
     def connections(self) -> list[str]:
         """Those that frames came on."""
         return list(self._last_good)

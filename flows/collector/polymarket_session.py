@@ -5,13 +5,15 @@ are dealt to shards by volume in turn: each has busy ones, so that its silence m
 """
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 import msgspec
 
 from flows.collector.batches import batched
-from flows.collector.connection import Connection, Send
+from flows.collector.connection import Send
 from flows.collector.session import Common, Poll, Session
+from flows.collector.shard import Shard
 from flows.collector.universe import Listed
 from flows.venues.base import Wire
 from lake.vocab import Gap, Venue
@@ -36,9 +38,9 @@ class MarketChannel:
     ping: str | None = "PING"
     is_signed = False
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, wanted: dict[int, Listed]) -> None:
         self.url = url
-        self.wanted: dict[int, Listed] = {}
+        self.wanted = wanted
 
     @property
     def markets(self) -> int:
@@ -74,42 +76,45 @@ class PolymarketSession(Session):
     """Shards, and books over REST while one is down."""
 
     venue = Venue.POLYMARKET
+    shards: list[Shard[MarketChannel]]
 
     def __init__(self, common: Common, url: str, *, use_socket: bool = True) -> None:
         super().__init__(common)
         self._url = url
         self._use_socket = use_socket
 
-    def connect(self, markets: list[Listed]) -> list[Connection]:
+    def connect(self, markets: list[Listed]) -> list[Shard[MarketChannel]]:
         """As few shards as hold them, the markets dealt in turn."""
         if not self._use_socket:
             return []
         count = max(1, -(-len(markets) // _SHARD))
-        shards = [self._shard(number) for number in range(1, count + 1)]
+        self.shards = [self._shard(number) for number in range(1, count + 1)]
         for place, one in enumerate(markets):
-            _channel(shards[place % count]).wanted[one.market] = one
-        return shards
+            self.shards[place % count].speaker.wanted[one.market] = one
+        return self.shards
 
     async def add(self, markets: list[Listed]) -> None:
         """On the shards with room; a new one where there is none."""
         if not self._use_socket:
             return
         for one in markets:
-            shard = min(self.connections, key=lambda shard: shard.speaker.markets)
-            if not _channel(shard).has_room:
-                shard = self._shard(len(self.connections) + 1)
-                self.connections.append(shard)
-                assert self._tasks is not None
-                self._tasks.create_task(shard.run())
-            _channel(shard).wanted[one.market] = one
-            await shard.send(_text(operation="subscribe", assets_ids=one.tokens, custom_feature_enabled=True))
+            shard = min(self.shards, key=lambda shard: shard.markets)
+            if not shard.speaker.has_room:
+                shard = self._shard(len(self.shards) + 1)
+                self.shards.append(shard)
+                self._keep(shard)
+            shard.speaker.wanted[one.market] = one
+            text = _text(operation="subscribe", assets_ids=one.tokens, custom_feature_enabled=True)
+            for _, send in shard.speaking():
+                await send(text)
 
     async def drop(self, markets: list[Listed]) -> None:
         """From the shards that have them."""
         for one in markets:
-            for shard in self.connections:
-                if _channel(shard).wanted.pop(one.market, None) is not None:
-                    await shard.send(_text(operation="unsubscribe", assets_ids=one.tokens))
+            for shard in self.shards:
+                if shard.speaker.wanted.pop(one.market, None) is not None:
+                    for _, send in shard.speaking():
+                        await send(_text(operation="unsubscribe", assets_ids=one.tokens))
 
     def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
         """Books of the first outcomes."""
@@ -121,19 +126,14 @@ class PolymarketSession(Session):
         """Those of shards that are down, or all where no socket is used."""
         if not self._use_socket:
             return self.followed.values()
-        return [one for shard in self.connections if shard.is_down for one in _channel(shard).wanted.values()]
+        return [one for shard in self.shards if shard.is_down for one in shard.speaker.wanted.values()]
 
     def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
         """The next change of a book tells its best prices, and the next trade the whole of it."""
 
-    def _shard(self, number: int) -> Connection:
-        name = f"{self.venue.value}-{number}"
-        return Connection(name, Wire.POLYMARKET_SOCKET, MarketChannel(self._url), self._link)
-
-
-def _channel(shard: Connection) -> MarketChannel:
-    assert isinstance(shard.speaker, MarketChannel)
-    return shard.speaker
+    def _shard(self, number: int) -> Shard[MarketChannel]:
+        speak = partial(MarketChannel, self._url, {})
+        return Shard(f"{self.venue.value}-{number}", Wire.POLYMARKET_SOCKET, speak, self._link, self._pipeline)
 
 
 def _chunks(markets: Iterable[Listed]) -> list[list[str]]:

@@ -341,7 +341,7 @@ class _Live:
     def _report(self, seconds: float) -> CollectReport:
         sealer = self._sealer
         self._chorus.flush()
-        connects = sum(connection.opens for session in self._sessions.values() for connection in session.connections)
+        connects = sum(shard.opens for session in self._sessions.values() for shard in session.shards)
         if sealer.waiting:
             self._say(f"lake: {sealer.waiting} segments stay in the log, and are sealed at the next start")
         return CollectReport(
@@ -397,8 +397,8 @@ class _Live:
 def health_line(venue: Venue, session: Session, minutes: list[Minute], seconds: int) -> str:
     """`polymarket: WSS Health: N msgs in 60s (N/min), subscriptions=N, ...` of a venue's minutes."""
     count = sum(minute.outcomes.total() for minute in minutes)
-    subscribed = sum(connection.speaker.markets for connection in session.connections)
-    good = sum(connection.is_good for connection in session.connections)
+    subscribed = sum(shard.markets for shard in session.shards)
+    good = sum(shard.is_good for shard in session.shards)
     lags = sorted(lag for minute in minutes for lag in minute.lags)
     middle, late = quantile(lags, 0.5), quantile(lags, 0.99)
     lag = "lag unknown" if middle is None or late is None else f"lag p50={middle:.0f}ms p99={late:.0f}ms"
@@ -406,7 +406,7 @@ def health_line(venue: Venue, session: Session, minutes: list[Minute], seconds: 
     dead = sum(minute.others[Outcome.DEAD] for minute in minutes)
     return (
         f"{venue.value}: WSS Health: {count:,} msgs in {seconds}s ({round(count * 60 / seconds):,}/min), "
-        f"subscriptions={subscribed:,}, connections={good}/{len(session.connections)}, {lag}, "
+        f"subscriptions={subscribed:,}, connections={good}/{len(session.shards)}, {lag}, "
         f"reconnects={reconnects}, dead={dead}"
     )
 

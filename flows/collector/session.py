@@ -5,15 +5,16 @@ What differs between venues is in their own modules: how to subscribe, how to po
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from flows.collector import catalog
-from flows.collector.connection import Connection, Link, is_worth_a_word
+from flows.collector.connection import Link, is_worth_a_word
 from flows.collector.http import Http, Unreachable, VenueError
 from flows.collector.making import catalog_name, poll_name
 from flows.collector.pipeline import Pipeline
+from flows.collector.shard import Shard
 from flows.collector.timing import MINUTE
 from flows.collector.universe import Listed, Rule, entry, listed
 from flows.venues.base import Wire
@@ -42,7 +43,7 @@ class Session(ABC):
     venue: ClassVar[Venue]
 
     def __init__(self, common: Common) -> None:
-        self.connections: list[Connection] = []
+        self.shards: Sequence[Shard[Any]] = ()
         self.followed: dict[int, Listed] = {}  # the most traded first
         self.is_listed = asyncio.Event()
         self._common = common
@@ -68,13 +69,13 @@ class Session(ABC):
         chosen = self._rule.choose(found, self.venue)
         self._chosen = len(chosen)
         self.followed = {one.market: one for one in chosen}
-        self.connections = self.connect(chosen)
+        self.shards = self.connect(chosen)
         self._note_subscribed()
         self._tell_start(len(found))
         self.is_listed.set()
         async with asyncio.TaskGroup() as self._tasks:
-            for connection in self.connections:
-                self._tasks.create_task(connection.run())
+            for shard in self.shards:
+                self._keep(shard)
             self._tasks.create_task(self._poll())
             self._tasks.create_task(self._keep_house())
 
@@ -111,8 +112,8 @@ class Session(ABC):
     # --- what a venue does in its own way --------------------------------------------------------
 
     @abstractmethod
-    def connect(self, markets: list[Listed]) -> list[Connection]:
-        """Connections that ask for `markets`; none where they are polled only."""
+    def connect(self, markets: list[Listed]) -> Sequence[Shard[Any]]:
+        """Shards that ask for `markets`; none where they are polled only."""
 
     @abstractmethod
     async def add(self, markets: list[Listed]) -> None:
@@ -207,13 +208,23 @@ class Session(ABC):
 
     # --- words -----------------------------------------------------------------------------------
 
+    def _keep(self, shard: Shard[Any]) -> None:
+        """Let the shard run."""
+        assert self._tasks is not None
+        self._tasks.create_task(shard.run(self._rotation))
+
+    def _rotation(self) -> float:
+        """Seconds after which a connection is replaced: no more than half of all connects are for that."""
+        timing = self._link.timing
+        return max(timing.rotate_every, 2 * MINUTE * len(self.shards) / timing.connects_a_minute)
+
     def _note_subscribed(self) -> None:
-        for connection in self.connections:
-            self._link.intake.asked(connection.name, connection.speaker.markets)
+        for shard in self.shards:
+            self._link.intake.asked(shard.current.name, shard.markets)
 
     def _tell_start(self, found: int) -> None:
-        count, timing = len(self.connections), self._link.timing
-        if not self.connections:
+        count, timing = len(self.shards), self._link.timing
+        if not self.shards:
             self._say(f"{len(self.followed):,} of {found:,} open markets polled every {timing.poll_every:.0f} s")
             return
         plural = "" if count == 1 else "s"

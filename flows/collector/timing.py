@@ -48,6 +48,8 @@ class Timing:
     failures_before_polling: int = 10
     segment_least: float = 5
     segment_most: float = 60
+    rotate_every: float = 600  # a connection is replaced before it is so old
+    hand_over_within: float = 60  # a successor has so long to take over
     unsubscribe_after: float = 60  # a resolved market's last words are still heard
     drain_within: float = 8
 
