@@ -52,7 +52,7 @@ from lake.schema import (
     Table,
 )
 from lake.store import Store
-from lake.vocab import MarketId, MarketStatus, Mode, Venue, market_key
+from lake.vocab import SUCCESSOR, MarketId, MarketStatus, Mode, Venue, market_key
 
 SCORES: Final = ("classic", "biggest")
 DIRECTIONS: Final = ("up", "down")
@@ -149,7 +149,7 @@ class Lake:
 
     @_answered
     def status(self, as_of: Instant | None = None) -> pl.DataFrame:
-        """Each connection's newest minute at or before `as_of`, by venue and connection.
+        """Each stream's newest minute at or before `as_of`, by venue and connection, which may be two by turns.
 
         venue, connection, minute; of that minute: messages = applied + ignored + duplicate + dead; reconnects: of the
         24 hours before `as_of`; lag_p50_ms, lag_p99_ms: the worse, where the minute has several rows; subscribed, seen;
@@ -158,7 +158,8 @@ class Lake:
         """
         now = self._now(as_of)
         which, sums = ["venue", "connection"], ["messages", "applied", "ignored", "duplicate", "dead"]
-        rows = pl.concat([FEED_HEALTH.empty(), *(self._last_days(venue, now) for venue in _VENUES)])
+        told = pl.concat([FEED_HEALTH.empty(), *(self._last_days(venue, now) for venue in _VENUES)])
+        rows = told.with_columns(pl.col("connection").str.strip_suffix(SUCCESSOR))
         known = rows.filter(pl.col("minute") <= moment(now))
         is_recent = pl.col("minute") > moment(now - _DAY)
         reconnects = known.group_by(which).agg(reconnects=pl.col("reconnects").filter(is_recent).sum())
@@ -166,10 +167,11 @@ class Lake:
         minute = last.group_by(which, maintain_order=True).agg(
             pl.col("minute").last(),
             pl.col(sums).sum(),
-            pl.col("lag_p50_ms", "lag_p99_ms").max(),
-            pl.col("subscribed", "seen").last(),
+            pl.col("lag_p50_ms", "lag_p99_ms", "subscribed", "seen").max(),
         )
-        gaps = reading.open_gaps(self.store, now, 2 * _DAY).group_by(which).agg(open_gaps=pl.len().cast(pl.Int64))
+        open_gaps = reading.open_gaps(self.store, now, 2 * _DAY)
+        streams = open_gaps.with_columns(pl.col("connection").str.strip_suffix(SUCCESSOR))
+        gaps = streams.group_by(which).agg(open_gaps=pl.len().cast(pl.Int64))
         joined = minute.join(reconnects, on=which, how="left").join(gaps, on=which, how="left")
         rest = ("reconnects", "lag_p50_ms", "lag_p99_ms", "subscribed", "seen")
         return joined.select(*which, "minute", *sums, *rest, pl.col("open_gaps").fill_null(0)).sort(which).collect()

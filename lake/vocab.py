@@ -92,6 +92,10 @@ class Gap(StrEnum):
     COLLECTOR_DOWN = "collector_down"
 
 
+SUCCESSOR: Final = "~"
+"""Ends the name of every other connection of a stream: `polymarket-3~` takes the place of `polymarket-3`, and back."""
+
+
 def market_id(venue: Venue, native_id: str) -> MarketId:
     """The market's name across venues."""
     return MarketId(f"{venue.value}:{native_id}")

@@ -211,7 +211,10 @@ class Pipeline:
 
     def closed(self, closed: Closed) -> None:
         """A connection was lost: its markets are unknown since its last frame, until it is back or another has them."""
+        was_replaced = not self.feeds(closed.connection)
         self._end_feed(closed.connection, closed.received, closed.seq, closed.reason)
+        if was_replaced:  # nothing is missed of it, and should it be opened again, that is no reconnect
+            self._last_good.pop(closed.connection, None)
 
     def _end_feed(self, connection: str, received: int, seq: int, reason: Gap) -> None:
         last = self._last_good.get(connection)

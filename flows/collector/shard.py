@@ -12,9 +12,7 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from flows.collector.connection import Connection, Link, Send, Speaker
 from flows.venues.base import Wire
-
-SUCCESSOR: Final = "~"
-"""Ends the name of every other connection of a shard."""
+from lake.vocab import SUCCESSOR
 
 _LOOK: Final = 0.25  # seconds between two looks at how far a hand-over is
 
@@ -112,6 +110,7 @@ class Shard(Generic[Spoken]):
         gone = former if is_done else fresh
         if is_done:
             self.current = fresh
+            self._link.intake.asked(fresh.name, self.markets)
         else:
             self._link.tell(fresh.name, "could not take the place of the former connection, which stays")
         self._opens += gone.opens

@@ -494,6 +494,17 @@ def test_status_is_the_last_minute_of_each_connection(lake):
     assert found.filter(pl.col("messages") != sums).is_empty()
 
 
+def test_status_of_a_stream_whose_connection_was_replaced(lake):
+    """While a connection takes the place of another both tell of themselves, and are one stream."""
+    publish(lake.store, {(FEED_HEALTH, "kalshi"): [
+        health("10:00", "k1", subscribed=7, seen=0), health("10:00", "k1~", seq=2, subscribed=7, seen=7),
+        health("10:01", "k1~", seq=3, subscribed=7, seen=7),
+    ]})  # fmt: skip
+    for at, messages in (("10:00:30", 8), ("10:01:30", 4)):
+        found = lake.status(instant(at))
+        assert found.select("connection", "messages", "subscribed", "seen").rows() == [("k1", messages, 7, 7)]
+
+
 def test_gaps_that_touch_a_stretch(catalogue):
     """Newest first, each once; an end that came later replaces its absence; one of the whole venue has no title."""
     known = gap("09:00", "09:30", market=KEYS[A])
