@@ -86,6 +86,7 @@ class Gap(StrEnum):
     POLL_MISSED = "poll_missed"
     FEED_ENDED = "feed_ended"
     SILENCE = "silence"
+    FROZEN = "frozen"
     OVERLOAD = "overload"
     DISK_RESERVE = "disk_reserve"
     SEGMENT_DAMAGED = "segment_damaged"

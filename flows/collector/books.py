@@ -18,7 +18,10 @@ from lake.vocab import Gap, Source
 
 CROSSED_FOR: Final = 1_000_000  # microseconds after which a crossed book is damaged
 
-_TOLD: Final = (Gap.SEQUENCE_HOLE, Gap.BOOK_DAMAGED, Gap.UNSUBSCRIBED)
+DOUBTED: Final = 8_000_000
+"""Microseconds for which our book has to stand still, while REST says something else, to count as frozen."""
+
+_TOLD: Final = (Gap.SEQUENCE_HOLE, Gap.BOOK_DAMAGED, Gap.UNSUBSCRIBED, Gap.FROZEN)
 
 QuoteRow = tuple[int, int, int, float | None, float | None, float | None, float | None, int, str]
 """A row of `schema.QUOTES`, times in microseconds."""
@@ -43,6 +46,13 @@ class BookState(msgspec.Struct, array_like=True):
     connection: str
 
 
+class Doubt(msgspec.Struct, array_like=True):
+    """REST told another top than ours, at first `since`, when our book had last changed at `event`."""
+
+    since: int  # by our clock
+    event: int
+
+
 class BooksState(msgspec.Struct):
     """`Books`, to be kept."""
 
@@ -50,6 +60,7 @@ class BooksState(msgspec.Struct):
     crossed: dict[int, int]
     markets_of: dict[str, set[int]]
     handover: HandoverState
+    doubts: dict[int, Doubt]
 
 
 class Book:
@@ -147,6 +158,7 @@ class Books:
         self._crossed: dict[int, tuple[Book, int]] = {}  # since when, by our clock
         self.markets_of: dict[str, set[int]] = {}  # connection to markets that it feeds
         self.handover = Handover()
+        self._doubts: dict[int, Doubt] = {}
         self.lost: dict[tuple[str, Gap], list[int]] = {}  # connection and reason to books that it must send anew
 
     def __len__(self) -> int:
@@ -156,7 +168,7 @@ class Books:
         """All that is known, for `restore`; it is true until the next change."""
         books = [BookState(*(getattr(book, name) for name in _KEPT)) for book in self._books.values()]
         crossed = {market: since for market, (_, since) in self._crossed.items()}
-        return BooksState(books, crossed, self.markets_of, self.handover.state())
+        return BooksState(books, crossed, self.markets_of, self.handover.state(), self._doubts)
 
     def restore(self, state: BooksState) -> None:
         """Go on from there."""
@@ -168,6 +180,7 @@ class Books:
         self._crossed = {market: (self._books[market], since) for market, since in state.crossed.items()}
         self.markets_of = state.markets_of
         self.handover.restore(state.handover)
+        self._doubts = state.doubts
 
     def of(self, market: int, connection: str) -> Book:
         """The market's book, made if need be, now fed by `connection`."""
@@ -191,6 +204,7 @@ class Books:
         """Forget the market: no loss of a connection is one of this book."""
         self._books.pop(market, None)
         self._crossed.pop(market, None)
+        self._doubts.pop(market, None)
         self.handover.drop(market)
         for heard in self.markets_of.values():
             heard.discard(market)
@@ -260,6 +274,30 @@ class Books:
         book.said, book.is_whole, book.is_streamed = None, True, True
         book.source, book.event = Source.BOOK.value, second.event
         return book
+
+    def is_frozen(self, action: Top | Reset, received: int) -> bool:
+        """Whether REST has said twice what our book does not, and our book has not changed between.
+
+        An answer may be older than the stream, by as much as a cache keeps it; then our book has changed since.
+        """
+        book = self._books[action.market]
+        if isinstance(action, Top):
+            told = action.bid, action.ask
+        else:
+            bids, asks = ([price for price, size in side if size] for side in (action.bids, action.asks))
+            told = max(bids, default=None), min(asks, default=None)
+        is_older = isinstance(action, Reset) and action.as_of is not None and action.as_of <= book.event
+        if told == book.top()[:2] or is_older:
+            self._doubts.pop(action.market, None)
+            return False
+        doubt = self._doubts.get(action.market)
+        if doubt is None or doubt.event != book.event:
+            self._doubts[action.market] = Doubt(received, book.event)
+            return False
+        if received - doubt.since < DOUBTED:
+            return False
+        del self._doubts[action.market]
+        return True
 
     # --- what is said of a book --------------------------------------------------------------------
 

@@ -122,6 +122,11 @@ class Connection:
         return self.is_refused or self.failures >= self._link.timing.failures_before_polling
 
     @property
+    def opened(self) -> float:
+        """When it was opened last, seconds of a clock that nobody sets."""
+        return self._opened
+
+    @property
     def is_open(self) -> bool:
         """Whether there is a socket now."""
         return self._socket is not None

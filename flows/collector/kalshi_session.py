@@ -172,6 +172,15 @@ class KalshiSession(Session):
             for api, send in shard.speaking():
                 await api.drop(send, markets)
 
+    async def ask_again(self, shard: Shard[TradeApi], markets: list[Listed], tries: int) -> None:
+        """For their books; then for all of them as if for the first time."""
+        for api, send in shard.speaking():
+            if tries % 2 == 0:
+                await api.snapshots(send, markets)
+            else:
+                await api.drop(send, markets)
+                await api.add(send, markets)
+
     def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
         """The markets themselves: best prices, sizes and figures."""
         for batch in batched((one.native_id for one in markets), POLLED):

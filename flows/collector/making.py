@@ -10,6 +10,9 @@ from flows.venues.polymarket import Polymarket
 from lake.clock import SECOND_US
 from lake.vocab import Venue
 
+AUDIT_US: Final = 60 * SECOND_US
+"""A market that only the audit tells of is asked for at least so often."""
+
 Make = Callable[[Callable[[Segment], None]], Pipeline]
 """A fresh pipeline that hands its closed segments to the argument."""
 
@@ -26,6 +29,11 @@ def poll_name(venue: Venue) -> str:
     return f"{venue.value}-poll"
 
 
+def audit_name(venue: Venue) -> str:
+    """The connection that carries what is held against the streams."""
+    return f"{venue.value}-audit"
+
+
 def live_pipeline(
     seal: Callable[[Segment], None],
     poll_every: float,
@@ -37,8 +45,10 @@ def live_pipeline(
     return Pipeline(
         {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=True)},
         seal,
-        {poll_name(venue): round(poll_every * SECOND_US) for venue in venues},
+        {poll_name(venue): round(poll_every * SECOND_US) for venue in venues}
+        | {audit_name(venue): AUDIT_US for venue in venues},
         describing=[catalog_name(venue) for venue in venues],
+        auditing=[audit_name(venue) for venue in venues],
         rule=None,
         listener=listener,
     )

@@ -118,7 +118,8 @@ class Pipeline:
 
     `poll_every` gives the cadence of each polled connection in microseconds: what a poll said holds
     until the next is due, and a poll that did not come is a gap. Frames of the connections `describing`
-    tell what markets there are, and make no quotes: nobody follows these up. `rule` says where segments end;
+    tell what markets there are, and make no quotes: nobody follows these up. Those of the connections `auditing` are
+    held against what streams say. `rule` says where segments end;
     None = where a `Cut` says so, and then what was told is kept for table `raw` as well.
     """
 
@@ -129,6 +130,7 @@ class Pipeline:
         poll_every: Mapping[str, int] | None = None,
         *,
         describing: Collection[str] = (),
+        auditing: Collection[str] = (),
         rule: Rule | None = USUAL,
         listener: Listener | None = None,
     ) -> None:
@@ -136,6 +138,7 @@ class Pipeline:
         self._seal = seal
         self._poll_every = {} if poll_every is None else poll_every
         self._describing = frozenset(describing)
+        self._auditing = frozenset(auditing)
         self._rule = rule
         self._listener = listener
         self.subscribed: dict[str, int] = {}  # connection to markets asked for
@@ -351,6 +354,16 @@ class Pipeline:
         seconds = self._books.handover.seconds.items()
         return {market for market, second in seconds if second.connection == connection and second.is_whole}
 
+    def changed(self, market: int) -> int | None:
+        """When its book changed last, microseconds; None = it has none."""
+        book = self._books.get(market)
+        return None if book is None else book.event
+
+    def whole(self, connection: str) -> set[int]:
+        """The markets of which the connection has told the whole book."""
+        books = ((market, self._books.get(market)) for market in self.feeds(connection))
+        return {market for market, book in books if book is not None and book.is_whole}
+
     def connections(self) -> list[str]:
         """Those that frames came on."""
         return list(self._last_good)
@@ -436,7 +449,9 @@ class Pipeline:
             case Top() | Reset() if frame.connection in self._describing:
                 pass
             case Top() | Reset() if frame.wire.is_poll and self._books.is_streaming(action.market):
-                pass  # a poll may be older than the stream
+                if frame.connection in self._auditing and self._books.is_frozen(action, frame.received):
+                    self._thaw(action, frame, touched)
+                # else a poll may be older than the stream
             case Change() | Top() | Reset() | Forget() if self._is_beside(action.market, frame):
                 message.outcome = Outcome.DUPLICATE
                 self._books.beside(action, frame.connection, frame.received)
@@ -482,6 +497,18 @@ class Pipeline:
             case History():
                 for bar in action.bars:
                     self._add(HISTORY, frame.wire.venue.value, _history_row(action.market, bar, frame.seq), minute)
+
+    def _thaw(self, action: Top | Reset, frame: Frame, touched: dict[int, Book]) -> None:
+        """The stream of the market has stood still since its last word: REST stands for it until it goes on."""
+        feeding = self._books.get(action.market)
+        assert feeding is not None
+        self._books.lose(feeding, feeding.event, Gap.FROZEN)
+        book = self._book(action.market, frame)
+        if isinstance(action, Top):
+            self._books.top(action, book, frame.received)
+        else:
+            self._books.reset(action, book, frame.received)
+        touched[action.market] = book
 
     def _is_beside(self, market: int, frame: Frame) -> bool:
         """Whether another connection feeds the market, so that this frame makes no row of it."""

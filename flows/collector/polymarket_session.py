@@ -12,6 +12,7 @@ import msgspec
 
 from flows.collector.batches import batched
 from flows.collector.connection import Send
+from flows.collector.reconcile import SECOND_TRIES
 from flows.collector.session import Common, Poll, Session
 from flows.collector.shard import Shard
 from flows.collector.universe import Listed
@@ -95,11 +96,14 @@ class PolymarketSession(Session):
 
     async def add(self, markets: list[Listed]) -> None:
         """On the shards with room; a new one where there is none."""
-        if not self._use_socket:
-            return
+        if self._use_socket:
+            await self._place(markets, None)
+
+    async def _place(self, markets: list[Listed], other_than: Shard[MarketChannel] | None) -> None:
         for one in markets:
-            shard = min(self.shards, key=lambda shard: shard.markets)
-            if not shard.speaker.has_room:
+            open_to = (shard for shard in self.shards if shard is not other_than)
+            shard = min(open_to, key=lambda shard: shard.markets, default=None)
+            if shard is None or not shard.speaker.has_room:
                 shard = self._shard(len(self.shards) + 1)
                 self.shards.append(shard)
                 self._keep(shard)
@@ -116,6 +120,19 @@ class PolymarketSession(Session):
                     for _, send in shard.speaking():
                         await send(_text(operation="unsubscribe", assets_ids=one.tokens))
 
+    async def ask_again(self, shard: Shard[MarketChannel], markets: list[Listed], tries: int) -> None:
+        """On the same shard; then on others."""
+        tokens = [token for one in markets for token in one.tokens]
+        for _, send in shard.speaking():
+            for chunk in batched(tokens, CHUNK):
+                await send(_text(operation="unsubscribe", assets_ids=chunk))
+                if tries < SECOND_TRIES:
+                    await send(_text(operation="subscribe", assets_ids=chunk, custom_feature_enabled=True))
+        if tries >= SECOND_TRIES:
+            for one in markets:
+                shard.speaker.wanted.pop(one.market, None)
+            await self._place(markets, shard)
+
     def polls(self, markets: Iterable[Listed]) -> Iterator[Poll]:
         """Books of the first outcomes."""
         for batch in batched((one.tokens[0] for one in markets), BOOKS):
@@ -129,7 +146,13 @@ class PolymarketSession(Session):
         return [one for shard in self.shards if shard.is_down for one in shard.speaker.wanted.values()]
 
     def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
-        """The next change of a book tells its best prices, and the next trade the whole of it."""
+        """A market that stands still is asked for again; else its next change tells its best prices."""
+        if reason is not Gap.FROZEN or self._tasks is None:
+            return
+        for shard in self.shards:
+            frozen = [self.followed[each] for each in markets if each in shard.speaker.wanted and each in self.followed]
+            if frozen:
+                self._tasks.create_task(self.ask_again(shard, frozen, 0))
 
     def _shard(self, number: int) -> Shard[MarketChannel]:
         speak = partial(MarketChannel, self._url, {})

@@ -411,7 +411,7 @@ def health_line(venue: Venue, session: Session, minutes: list[Minute], seconds: 
     )
 
 
-_LOOKED_UP: Final = ("-catalog", "-history")
+_LOOKED_UP: Final = ("-catalog", "-history", "-audit")
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from flows.collector import catalog
+from flows.collector.audit import Audit
 from flows.collector.connection import Link, is_worth_a_word
 from flows.collector.http import Http, Unreachable, VenueError
-from flows.collector.making import catalog_name, poll_name
+from flows.collector.making import audit_name, catalog_name, poll_name
 from flows.collector.pipeline import Pipeline
+from flows.collector.reconcile import Reconciler, missing
 from flows.collector.shard import Shard
 from flows.collector.timing import MINUTE
 from flows.collector.universe import Listed, Rule, entry, listed
@@ -78,6 +80,10 @@ class Session(ABC):
                 self._keep(shard)
             self._tasks.create_task(self._poll())
             self._tasks.create_task(self._keep_house())
+            if self.shards:
+                audit = Audit(audit_name(self.venue), self.polls, self._streamed, self._link)
+                self._tasks.create_task(audit.run(self._pipeline.changed))
+                self._tasks.create_task(self._reconcile())
 
     async def _load_catalogue(self) -> list[Listed]:
         """The open markets, of every page; a venue that does not answer is asked for ever.
@@ -134,6 +140,36 @@ class Session(ABC):
     @abstractmethod
     def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
         """Books are void until they are sent anew: ask for them, where the venue lets us."""
+
+    @abstractmethod
+    async def ask_again(self, shard: Shard[Any], markets: list[Listed], tries: int) -> None:
+        """Ask for markets that a connection does not tell of, although it was asked `tries` times again before."""
+
+    # --- what is asked for and not told of ---------------------------------------------------------
+
+    def _streamed(self) -> list[Listed]:
+        """What a stream brings, or should: the rest is polled."""
+        down = {one.market for one in self.down()}
+        return [one for one in self.followed.values() if one.market not in down]
+
+    async def _reconcile(self) -> None:
+        timing, clock = self._link.timing, self._link.clock
+        known = Reconciler(timing.reconcile_every)
+        while True:
+            await asyncio.sleep(timing.reconcile_every)
+            gone = {
+                shard: missing(shard.speaker.wanted, self._pipeline.whole(shard.current.name))
+                for shard in self.shards
+                if shard.is_good and shard.age >= timing.reconcile_every
+            }
+            due = known.due([market for markets in gone.values() for market in markets], clock.monotonic())
+            for shard, markets in gone.items():
+                for tries in sorted({due[market] for market in markets if market in due}):
+                    again = [self.followed[m] for m in markets if due.get(m) == tries and m in self.followed]
+                    if again:
+                        many = f"{len(again):,} of {shard.markets:,} markets are asked for and not told of"
+                        self._link.tell(shard.current.name, f"{many}; asked for again")
+                        await self.ask_again(shard, again, tries)
 
     # --- what the streams tell -------------------------------------------------------------------
 

@@ -68,6 +68,11 @@ class Shard(Generic[Spoken]):
         """How often a connection was opened."""
         return self._opens + self.current.opens + (0 if self.next is None else self.next.opens)
 
+    @property
+    def age(self) -> float:
+        """Seconds since its connection was opened."""
+        return self._link.clock.monotonic() - self.current.opened
+
     def speaking(self) -> list[tuple[Spoken, Send]]:
         """Who talks on this shard, each with how to send: during a hand-over two."""
         each = [self.current] if self.next is None else [self.current, self.next]

@@ -48,6 +48,8 @@ class Timing:
     failures_before_polling: int = 10
     segment_least: float = 5
     segment_most: float = 60
+    audit_every: float = 20  # between two rounds of holding streams against REST
+    reconcile_every: float = 30  # between two looks at what is asked for and not told of
     rotate_every: float = 600  # a connection is replaced before it is so old
     hand_over_within: float = 60  # a successor has so long to take over
     unsubscribe_after: float = 60  # a resolved market's last words are still heard

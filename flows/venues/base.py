@@ -97,6 +97,7 @@ class Reset(msgspec.Struct, gc=False):
     asks: list[Level]
     event: int | None  # None = a snapshot: as of its receipt
     source: Source = Source.BOOK
+    as_of: int | None = None  # when the venue's state was so, if REST says it
 
 
 class Change(msgspec.Struct, gc=False):

@@ -249,7 +249,7 @@ class Polymarket:
         wire = REST_BOOK.decode(raw)
         levels, actions = (_levels(wire.bids), _levels(wire.asks)), list[Action]()
         reset = _reset(self._token(wire.market, wire.asset_id, actions), *levels)
-        reset.source = Source.REST
+        reset.source, reset.as_of = Source.REST, _time(wire.timestamp) if wire.timestamp else None
         return [*actions, reset]
 
     def _tick_size(self, wire: TickSizeFrame, frame: Frame) -> Message:

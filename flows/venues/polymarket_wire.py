@@ -133,6 +133,7 @@ class RestBook(msgspec.Struct, gc=False):
     asset_id: str
     bids: list[Side]
     asks: list[Side]
+    timestamp: str = ""
 
 
 REST_BOOK: Final = msgspec.json.Decoder(RestBook)

@@ -1,6 +1,7 @@
 """A collector's path in memory: frames in, rows out as dicts; time is said and not slept through."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,12 @@ class Feed:
     """A pipeline, the segments that it sealed, and a clock that moves by a second a frame."""
 
     def __init__(
-        self, wire: Wire, *, poll_every: dict[str, int] | None = None, use_yes_price: bool | None = None
+        self,
+        wire: Wire,
+        *,
+        poll_every: dict[str, int] | None = None,
+        auditing: Collection[str] = (),
+        use_yes_price: bool | None = None,
     ) -> None:
         self.wire = wire
         self.now = START
@@ -58,7 +64,7 @@ class Feed:
         self.parsed: list[Message] = []
         self.polymarket, self.kalshi = Polymarket(), Kalshi(use_yes_price=use_yes_price)
         adapters = {Venue.POLYMARKET: self.polymarket, Venue.KALSHI: self.kalshi}
-        self.pipeline = Pipeline(adapters, self.sealed.append, poll_every)
+        self.pipeline = Pipeline(adapters, self.sealed.append, poll_every, auditing=auditing)
         self._number = 0
 
     def send(

@@ -1,6 +1,7 @@
 """The live collector on real sockets of this machine: what comes in is in the lake, and what was missed is a gap."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from aiohttp import web
 
+from flows.collector import books
 from flows.collector.service import CollectReport, collect
 from flows.collector.timing import Timing
 from flows.simulator import keys
@@ -587,3 +589,69 @@ async def test_catalogue_with_a_page_that_fails(tmp_path):
     async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
         await until(lambda: run.has(QUOTES, 5))
     assert sum("it is not whole, 2 open markets came in" in line for line in run.lines) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("lost", [1, 100])
+async def test_part_of_a_subscription_that_is_lost(tmp_path, monkeypatch, lost):
+    """What is asked for and not told of is asked for again, and after that on another connection."""
+    venues = venues_with_key(tmp_path)
+    answer = Venues._said_to_polymarket
+    ignored = []
+
+    async def forgetful(self, socket, text):
+        if text != "PING":
+            said = json.loads(text)
+            is_asked = said.get("operation") != "unsubscribe" and tokens(1)[0] in said["assets_ids"]
+            if is_asked and socket is self.sockets["polymarket"][0] and len(ignored) < lost:
+                ignored.append(said)
+                said["assets_ids"] = [token for token in said["assets_ids"] if token not in tokens(1)]
+                text = json.dumps(said)
+        await answer(self, socket, text)
+
+    monkeypatch.setattr(Venues, "_said_to_polymarket", forgetful)
+    timing = replace(TIMING, reconcile_every=0.1)
+    async with running(venues), collecting(venues, tmp_path, timing, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6), within=20)
+    assert run.said("1 of 3 markets are asked for and not told of; asked for again")
+    shards = len(venues.sockets["polymarket"])
+    assert (len(ignored), shards) == ((1, 1) if lost == 1 else (3, 2))
+
+
+@pytest.mark.asyncio
+async def test_books_that_kalshi_does_not_send(tmp_path, monkeypatch):
+    """A market without a snapshot is asked for it."""
+    venues = venues_with_key(tmp_path)
+    answer = Venues._said_to_kalshi
+
+    async def forgetful(self, socket, text):
+        said = json.loads(text)
+        if "channels" in said["params"] and ticker(1) in said["params"].get("market_tickers", ()):
+            said["params"]["market_tickers"].remove(ticker(1))
+            text = json.dumps(said)
+        await answer(self, socket, text)
+
+    monkeypatch.setattr(Venues, "_said_to_kalshi", forgetful)
+    timing = replace(TIMING, reconcile_every=0.1)
+    async with running(venues), collecting(venues, tmp_path, timing, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6), within=20)
+    asked = [each["params"] for each in venues.sockets["kalshi"][0].asked]
+    again = [each["market_tickers"] for each in asked if each.get("action") == "get_snapshot"]
+    assert again[0] == [ticker(1)]
+
+
+@pytest.mark.asyncio
+async def test_single_market_that_stands_still(tmp_path, monkeypatch):
+    """The audit finds it: a gap since its stream's last word, what REST says meanwhile, and it is asked for again."""
+    monkeypatch.setattr(books, "DOUBTED", 200_000)
+    venues = venues_with_key(tmp_path)
+    timing = replace(TIMING, audit_every=0.15)
+    async with running(venues), collecting(venues, tmp_path, timing, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6))
+        asked = len(venues.sockets["polymarket"][0].asked)
+        venues.bid, venues.time = 0.60, "1999999999000"  # on REST, and no word of it on the socket
+        await until(lambda: run.rows(QUOTES).filter(pl.col("source") == "rest").height >= 6, within=20)
+        await until(lambda: len(venues.sockets["polymarket"][0].asked) > asked)
+    gaps = run.rows(GAPS).filter(pl.col("reason") == "frozen")
+    assert gaps["market_key"].n_unique() == 6 and {*gaps["connection"]} == {"polymarket-1", "kalshi-1"}
+    assert run.rows(QUOTES).filter(pl.col("source") == "rest")["bid"].unique().to_list() == [0.60]

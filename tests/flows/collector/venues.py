@@ -74,6 +74,7 @@ class Venues:
         self.is_mute = False  # they answer heartbeats, and say nothing else
         self.closes_at_once = False
         self.bid = 0.40
+        self.time = "1790000000000"  # of the books, milliseconds
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -123,7 +124,8 @@ class Venues:
     def _books(self, request: web.Request, asked: Any) -> Any:
         names = {tokens(n)[0]: n for n in range(self.markets)}
         return [
-            {"market": condition(names[one["token_id"]]), "asset_id": one["token_id"], **levels(self.bid)}
+            {"market": condition(names[one["token_id"]]), "asset_id": one["token_id"], "timestamp": self.time}
+            | levels(self.bid)
             for one in asked
         ]
 
@@ -199,12 +201,12 @@ class Venues:
         number, is_second = divmod(int(token) - 10**20, 2)
         bid = self.bid if not is_second else 0.98 - self.bid
         head = {"event_type": "book", "market": condition(number), "asset_id": token, "tick_size": "0.01"}
-        return head | levels(bid) | said
+        return head | levels(bid) | {"timestamp": self.time} | said
 
 
 def levels(bid: float) -> dict[str, Any]:
     sides = {"bids": [{"price": f"{bid:.2f}", "size": "10"}], "asks": [{"price": f"{bid + 0.02:.2f}", "size": "20"}]}
-    return {"timestamp": "1790000000000", "hash": "", **sides}
+    return {"hash": "", **sides}
 
 
 def snapshot(name: str, seq: int | None, bid: str = "0.40", ask: str = "0.42") -> dict[str, Any]:
