@@ -654,4 +654,3 @@ async def test_single_market_that_stands_still(tmp_path, monkeypatch):
         await until(lambda: len(venues.sockets["polymarket"][0].asked) > asked)
     gaps = run.rows(GAPS).filter(pl.col("reason") == "frozen")
     assert gaps["market_key"].n_unique() == 6 and {*gaps["connection"]} == {"polymarket-1", "kalshi-1"}
-    assert run.rows(QUOTES).filter(pl.col("source") == "rest")["bid"].unique().to_list() == [0.60]
