@@ -117,8 +117,8 @@ class Venues:
 
     def _kalshi_markets(self, request: web.Request, _: Any) -> Any:
         wanted = set(request.query.get("tickers", "").split(","))
-        bid = f"{self.bid:.4f}"
-        found = [kalshi_market(n, yes_bid_dollars=bid) for n in range(self.markets) if ticker(n) in wanted]
+        top = {"yes_bid_dollars": f"{self.bid:.4f}", "yes_ask_dollars": f"{self.bid + 0.02:.4f}"}
+        found = [kalshi_market(n, **top) for n in range(self.markets) if ticker(n) in wanted]
         return {"markets": found, "cursor": ""}
 
     def _books(self, request: web.Request, asked: Any) -> Any:
