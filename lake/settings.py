@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     wss_watchdog_timeout: float = Field(120, gt=0, description="longest silence of any connection, seconds")
     wss_reconnect_delay: float = Field(0.5, gt=0, description="first back-off step, seconds")
     wss_max_reconnect_attempts: int = Field(10, ge=1, description="failures before polling beside retries")
+    wss_tokens_per_connection: int = Field(400, ge=2, le=500, description="Polymarket tokens on one connection")
     collector_universe: str = Field("", description="all or top:N a venue; default top:2000 live, all simulated")
     collector_watch: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="market ids always subscribed, comma-separated"

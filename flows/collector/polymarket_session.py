@@ -1,6 +1,6 @@
 """Polymarket, live: shards of the market channel, both tokens of a market on one of them.
 
-The channel goes silent without an error above some five hundred tokens, so a shard has at most `SHARD_TOKENS`. Markets
+The channel goes silent without an error above some five hundred tokens, so a shard has a limit. Markets
 are dealt to shards by volume in turn: each has busy ones, so that its silence means something.
 """
 
@@ -19,7 +19,6 @@ from flows.collector.universe import Listed
 from flows.venues.base import Wire
 from lake.vocab import Gap, Venue
 
-SHARD_TOKENS: Final = 400
 CHUNK: Final = 100
 """Tokens in one message of ours: longer ones got connections closed, and each is answered by one frame of books."""
 
@@ -29,7 +28,6 @@ BOOKS: Final = 200
 CLOB_RATE: Final = 8.0
 """Requests a second for books and histories, of 50 and 100 that are allowed."""
 
-_SHARD: Final = SHARD_TOKENS // 2
 _NOTHING: Final = b"[]"
 
 
@@ -39,9 +37,11 @@ class MarketChannel:
     ping: str | None = "PING"
     is_signed = False
 
-    def __init__(self, url: str, wanted: dict[int, Listed]) -> None:
+    def __init__(self, url: str, wanted: dict[int, Listed], tokens: int) -> None:
+        """At most so many tokens, two a market."""
         self.url = url
         self.wanted = wanted
+        self._most = tokens // 2
 
     @property
     def markets(self) -> int:
@@ -51,7 +51,7 @@ class MarketChannel:
     @property
     def has_room(self) -> bool:
         """Whether one more market fits."""
-        return len(self.wanted) < _SHARD
+        return len(self.wanted) < self._most
 
     def headers(self) -> dict[str, str]:
         """None: the channel is open to all."""
@@ -79,8 +79,10 @@ class PolymarketSession(Session):
     venue = Venue.POLYMARKET
     shards: list[Shard[MarketChannel]]
 
-    def __init__(self, common: Common, url: str, *, use_socket: bool = True) -> None:
+    def __init__(self, common: Common, url: str, *, tokens: int, use_socket: bool = True) -> None:
+        """`tokens` is the limit of a shard."""
         super().__init__(common)
+        self._tokens = tokens
         self._url = url
         self._use_socket = use_socket
 
@@ -88,7 +90,7 @@ class PolymarketSession(Session):
         """As few shards as hold them, the markets dealt in turn."""
         if not self._use_socket:
             return []
-        count = max(1, -(-len(markets) // _SHARD))
+        count = max(1, -(-len(markets) // (self._tokens // 2)))
         self.shards = [self._shard(number) for number in range(1, count + 1)]
         for place, one in enumerate(markets):
             self.shards[place % count].speaker.wanted[one.market] = one
@@ -146,8 +148,8 @@ class PolymarketSession(Session):
         return [one for shard in self.shards if shard.is_down for one in shard.speaker.wanted.values()]
 
     def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
-        """A market that stands still is asked for again; else its next change tells its best prices."""
-        if reason is not Gap.FROZEN or self._tasks is None:
+        """A market that stands still, or whose book is not to be trusted, is asked for again."""
+        if reason not in (Gap.FROZEN, Gap.BOOK_DAMAGED) or self._tasks is None:
             return
         for shard in self.shards:
             frozen = [self.followed[each] for each in markets if each in shard.speaker.wanted and each in self.followed]
@@ -155,7 +157,7 @@ class PolymarketSession(Session):
                 self._tasks.create_task(self.ask_again(shard, frozen, 0))
 
     def _shard(self, number: int) -> Shard[MarketChannel]:
-        speak = partial(MarketChannel, self._url, {})
+        speak = partial(MarketChannel, self._url, {}, self._tokens)
         return Shard(f"{self.venue.value}-{number}", Wire.POLYMARKET_SOCKET, speak, self._link, self._pipeline)
 
 

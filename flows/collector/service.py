@@ -362,7 +362,12 @@ class _Live:
             listing = self._http(addresses.polymarket_gamma_url, rate_of(venue))
             polling = self._http(addresses.polymarket_clob_url, CLOB_RATE)
             common = Common(self._link, self._pipeline, rule_of(self._settings), listing, polling)
-            return PolymarketSession(common, addresses.polymarket_wss_url, use_socket=self._settings.polymarket_use_wss)
+            return PolymarketSession(
+                common,
+                addresses.polymarket_wss_url,
+                tokens=self._settings.wss_tokens_per_connection,
+                use_socket=self._settings.polymarket_use_wss,
+            )
         rest = self._http(addresses.kalshi_api_url, rate_of(venue))
         common = Common(self._link, self._pipeline, rule_of(self._settings), rest, rest)
         return KalshiSession(common, addresses.kalshi_wss_url, self._key())

@@ -22,7 +22,7 @@ TIMING = Timing(refused_delay=300)
 
 
 def connection(markets: int = 50, timing: Timing = TIMING) -> Connection:
-    speaker = MarketChannel("ws://venue.test")
+    speaker = MarketChannel("ws://venue.test", {}, 400)
     speaker.wanted = {number: Listed(number, f"M{number}", ("1", "2"), 0.0, None) for number in range(markets)}
     clock = Clock(wall=lambda: 0, monotonic=lambda: 0.0)
     link = Link(Intake(0, clock), clock, timing, Random(1), Limiter(1, clock=clock), print, lambda name, words: None)

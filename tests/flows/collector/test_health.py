@@ -22,13 +22,13 @@ def minute(applied: int, lags: list[int], reconnects: int = 0) -> Minute:
     return made
 
 
-def connection(markets: int, *, is_good: bool) -> SimpleNamespace:
-    return SimpleNamespace(speaker=SimpleNamespace(markets=markets), is_good=is_good)
+def shard(markets: int, *, is_good: bool) -> SimpleNamespace:
+    return SimpleNamespace(markets=markets, is_good=is_good)
 
 
 def test_line():
     """Messages of all connections, a minute's worth of them, what is subscribed, how late, how often connected anew."""
-    session = SimpleNamespace(connections=[connection(1_000, is_good=True), connection(429, is_good=False)])
+    session = SimpleNamespace(shards=[shard(1_000, is_good=True), shard(429, is_good=False)])
     minutes = [minute(1_498, [5_000] * 99 + [80_000]), minute(0, [7_000], reconnects=2)]
     assert health_line(Venue.KALSHI, session, minutes, 30) == (
         "kalshi: WSS Health: 1,500 msgs in 30s (3,000/min), subscriptions=1,429, connections=1/2, "
@@ -38,7 +38,7 @@ def test_line():
 
 def test_line_of_silence():
     """Without a message there is no lag to tell."""
-    line = health_line(Venue.POLYMARKET, SimpleNamespace(connections=[]), [], 60)
+    line = health_line(Venue.POLYMARKET, SimpleNamespace(shards=[]), [], 60)
     assert line.startswith(
         "polymarket: WSS Health: 0 msgs in 60s (0/min), subscriptions=0, connections=0/0, lag unknown"
     )

@@ -30,7 +30,7 @@ class Api:
     """Kalshi's part of a conversation, and what was sent."""
 
     def __init__(self, *wanted: int) -> None:
-        self.speaker = TradeApi("ws://venue.test", lambda: None, CLOCK)
+        self.speaker = TradeApi("ws://venue.test", lambda: None, CLOCK, {})
         self.speaker.wanted = {number: one(number) for number in wanted}
         self.sent: list[Any] = []
 
@@ -84,7 +84,7 @@ def test_what_is_data_on_kalshi(frame, is_data):
 )
 def test_what_is_data_on_polymarket(frame, is_data):
     """Messages; no heartbeat, no word of refusal, no empty list."""
-    assert MarketChannel("ws://venue.test").is_data(frame) is is_data
+    assert MarketChannel("ws://venue.test", {}, 400).is_data(frame) is is_data
 
 
 class Pipe:
