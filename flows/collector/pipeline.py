@@ -443,8 +443,12 @@ class Pipeline:
             _note(minute.kinds, message.kind)
 
     def _apply(self, action: Any, frame: Frame, minute: Minute, message: Message, touched: dict[int, Book]) -> None:
-        if not frame.wire.is_poll and isinstance(action, _BOOKED) and is_off_clock(action.event, frame.received):
-            action.event = None  # as of a message without a time; its levels still count
+        if isinstance(action, _BOOKED) and not frame.wire.is_poll:
+            if is_off_clock(action.event, frame.received):
+                action.event = None  # as of a message without a time; its levels still count
+            if self._books.is_fed_by_another(action.market, frame.connection):
+                self._tell_beside(action, frame, message)
+                return
         match action:
             case Top() | Reset() if frame.connection in self._describing:
                 pass
@@ -452,12 +456,10 @@ class Pipeline:
                 if frame.connection in self._auditing and self._books.is_frozen(action, frame.received):
                     self._thaw(action, frame, touched)
                 # else a poll may be older than the stream
-            case Change() | Top() | Reset() | Forget() if self._is_beside(action.market, frame):
-                message.outcome = Outcome.DUPLICATE
-                self._books.beside(action, frame.connection, frame.received)
-                self._told_beside.append(action.market)
-            case Stats() if self._is_beside(action.market, frame):
-                pass
+            case Forget() if not frame.wire.is_poll and self._books.is_fed_by_another(action.market, frame.connection):
+                self._tell_beside(action, frame, message)
+            case Stats() if not frame.wire.is_poll and self._books.is_fed_by_another(action.market, frame.connection):
+                pass  # the one that feeds it tells the same, sooner or later
             case Change():
                 book = self._book(action.market, frame)
                 if self._books.change(action, book, frame.received):
@@ -510,9 +512,11 @@ class Pipeline:
             self._books.reset(action, book, frame.received)
         touched[action.market] = book
 
-    def _is_beside(self, market: int, frame: Frame) -> bool:
-        """Whether another connection feeds the market, so that this frame makes no row of it."""
-        return not frame.wire.is_poll and self._books.is_fed_by_another(market, frame.connection)
+    def _tell_beside(self, action: Change | Top | Reset | Forget, frame: Frame, message: Message) -> None:
+        """Another connection feeds the market, so this makes no row of it."""
+        message.outcome = Outcome.DUPLICATE
+        self._books.beside(action, frame.connection, frame.received)
+        self._told_beside.append(action.market)
 
     def _book(self, market: int, frame: Frame) -> Book:
         book = self._books.of(market, frame.connection)

@@ -11,7 +11,7 @@ from flows.venues.base import Closed, Wire
 from lake.clock import SECOND_US
 from lake.schema import GAPS, QUOTES
 from lake.vocab import Gap
-from tests.flows.feed import SECOND, START, TICKER, Feed, kal
+from tests.flows.feed import SECOND, START, TICKER, Feed, frame, kal
 
 OLD, NEW = "kalshi-1", "kalshi-1~"
 MS = START // 1000
@@ -236,3 +236,14 @@ def test_only_an_open_connection_is_followed(is_open):
 
 def _us(time: Any) -> int:
     return round(time.timestamp() * 1_000_000)
+
+
+def test_a_catalogue_that_names_the_outcomes_the_other_way_round():
+    """It is no connection that follows another: its word voids the book that a stream feeds."""
+    run = Feed(Wire.POLYMARKET_SOCKET).opened()
+    run.named("polymarket/best_bid_ask_second_token")
+    assert len(run.tops(QUOTES)) == 1
+    run.send(frame("polymarket/gamma_market"), wire=Wire.GAMMA, connection="polymarket-catalog")
+    run.named("polymarket/best_bid_ask")
+    assert [gap["reason"] for gap in run.rows(GAPS)] == [Gap.DIRECTION_CHANGED.value]
+    assert len(run.tops(QUOTES)) == 2
