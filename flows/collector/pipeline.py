@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from flows.collector.books import Book, Books, BooksState
+from flows.collector.depth import Depth, DepthState
 from flows.collector.gaps import Gaps, GapsState
 from flows.collector.health import Health, Minute, MinuteState
 from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Tick, Withheld, withheld
@@ -43,7 +44,19 @@ from flows.venues.base import (
 )
 from flows.venues.decimals import ONE, to_float
 from lake.clock import SECOND_US
-from lake.schema import DEAD_LETTERS, EVENTS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
+from lake.schema import (
+    DEAD_LETTERS,
+    DEPTH,
+    EVENTS,
+    FEED_HEALTH,
+    GAPS,
+    HISTORY,
+    MARKETS,
+    QUOTES,
+    TRADES,
+    VENUE_STATS,
+    Table,
+)
 from lake.vocab import Gap, MarketStatus, PriceRule, Source, Venue
 
 LOG: Final = logging.getLogger("movers.collector")
@@ -95,6 +108,7 @@ class State(msgspec.Struct):
     last_good: dict[str, int]
     polled: dict[int, tuple[str, int]]
     polls_checked: int
+    depth: DepthState = msgspec.field(default_factory=DepthState)
 
 
 _STATE: Final = msgspec.msgpack.Decoder(State)
@@ -145,6 +159,7 @@ class Pipeline:
         self.described: set[int] = set()  # markets that a catalogue has named
         self._gaps = Gaps()
         self._books = Books(self._gaps)
+        self._depth = Depth()
         self._health = Health()
         self.markets = Versions(MARKETS, {"tags": [], "status": MarketStatus.INITIALIZED.value})
         self.events = Versions(EVENTS, {"tags": []})
@@ -242,6 +257,8 @@ class Pipeline:
         self._meet(list(self._books.handover.seconds), received, seq, None)
         if self._books.lost:
             self._tell_lost()
+        if self._depth.is_due(received):
+            self._sample_depth(received, seq)
         self._gaps.announce(received - ANNOUNCE_US, received)
         ended = self._health.ended(received)
         if ended or self._gaps.rows:
@@ -259,6 +276,7 @@ class Pipeline:
         for market in markets:
             self._gaps.close(market, received, received)
             self._books.drop(market)
+            self._depth.drop(market)
             self._polled.pop(market, None)
 
     def feed(self, frame: Frame) -> None:
@@ -286,6 +304,10 @@ class Pipeline:
             self._write_gaps(frame.seq, minute)
         if self._books.lost:
             self._tell_lost()
+        if touched:
+            self._depth.changed(touched)
+        if self._depth.is_due(frame.received):
+            self._sample_depth(frame.received, frame.seq)
         self._last_good[frame.connection] = frame.received
 
     def _read(self, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
@@ -417,6 +439,7 @@ class Pipeline:
             self._last_good,
             self._polled,
             self._polls_checked,
+            self._depth.state(),
         )
         return msgspec.msgpack.encode(kept)
 
@@ -428,6 +451,7 @@ class Pipeline:
         self._books.restore(kept.books)
         self._gaps.restore(kept.gaps)
         self._health.restore(kept.health)
+        self._depth.restore(kept.depth)
         self.stats, self.subscribed, self._venues = kept.stats, kept.subscribed, kept.venues
         self._last_good, self._polled, self._polls_checked = kept.last_good, kept.polled, kept.polls_checked
 
@@ -592,7 +616,13 @@ class Pipeline:
 
     def _write_gaps(self, seq: int, minute: Minute | None) -> None:
         for row in self._gaps.take():
+            self._depth.unknown(row[1])
             self._add(GAPS, self._venues[row[1]], (*row, seq), minute)
+
+    def _sample_depth(self, received: int, seq: int) -> None:
+        for row in self._depth.sample(self._books, received, seq):
+            self._reach(seq, received)
+            self._add(DEPTH, self._venues[row[0]], row, None)
 
     def _minute(self, frame: Frame, segment: Segment) -> Minute:
         minute, ended = self._health.minute(frame.connection, frame.wire.venue.value, frame.received)

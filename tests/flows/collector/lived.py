@@ -17,7 +17,7 @@ from flows.collector.timing import Clock
 from lake import wal
 from lake.clock import HOUR_US
 from lake.layout import Life
-from lake.schema import FEED_HEALTH, QUOTES, RAW, SEGMENTS, TRADES
+from lake.schema import DEPTH, FEED_HEALTH, QUOTES, RAW, SEGMENTS, TRADES
 from lake.store import Store
 from tests.session import SESSION
 
@@ -93,6 +93,6 @@ def without_known(raw: pl.DataFrame) -> pl.DataFrame:
 
 def content(store: Store) -> dict[str, pl.DataFrame]:
     """Rows of the tables that a recovery makes anew, in order; what was known at an anchor left out."""
-    tables = (QUOTES, TRADES, FEED_HEALTH, RAW)
+    tables = (QUOTES, TRADES, DEPTH, FEED_HEALTH, RAW)
     found = {table.name: store.scan(table).sort("seq", *table.key).collect() for table in tables}
     return found | {RAW.name: without_known(found[RAW.name])}

@@ -39,6 +39,7 @@ def test_the_session_is_worth_it(whole):
     """The session has rows of both venues in many segments, some of which begin in the middle of books."""
     _, sealed, rows, _ = whole
     assert len(sealed) > 5 and rows["quotes"]["venue"].n_unique() == 2 and rows["trades"].height > 10
+    assert rows["depth"]["venue"].n_unique() == 2
 
 
 @pytest.mark.parametrize("sealed_before", [0, 1, 3, "all"])
