@@ -37,6 +37,7 @@ from lake.schema import (
     BAR_INTERVALS,
     BARS,
     DEAD_LETTERS,
+    DEPTH,
     EVENTS,
     FEED_HEALTH,
     GAPS,
@@ -250,12 +251,21 @@ class Lake:
 
         `limit` keeps the newest.
         """
-        first, last = require_range(start, end)
-        row = self.market(market)
-        rows = reading.days(self.store, QUOTES, row["venue"].to_list(), first, last)
-        found = rows.filter(pl.col("market_key") == row["market_key"].item(), *between("event_time", first, last))
-        kept = _cut(found.sort("event_time", "seq", descending=True), limit)
-        return kept.reverse().select(*QUOTES.columns, "venue").collect()
+        return self._of_market(QUOTES, market, start, end, limit)
+
+    @_answered
+    def depth(
+        self,
+        market: int | str,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        limit: int | None = None,
+    ) -> pl.DataFrame:
+        """The dollars near the market's mid, start <= event_time < end, in order of time: `schema.DEPTH` and venue.
+
+        A row holds until the next, or until a gap. `limit` keeps the newest: 1 is what rests there now.
+        """
+        return self._of_market(DEPTH, market, start, end, limit)
 
     @_answered
     def trades(
@@ -538,6 +548,17 @@ class Lake:
     def sql(self, query: str) -> pl.DataFrame:
         """The answer to one SELECT over the tables and views of `lake.sql`."""
         return sql.run(self.store, query)
+
+    def _of_market(
+        self, table: Table, market: int | str, start: Instant | None, end: Instant | None, limit: int | None
+    ) -> pl.DataFrame:
+        """The market's rows of a table by event_time, the newest `limit` of them, in order of time."""
+        first, last = require_range(start, end)
+        row = self.market(market)
+        rows = reading.days(self.store, table, row["venue"].to_list(), first, last)
+        found = rows.filter(pl.col("market_key") == row["market_key"].item(), *between("event_time", first, last))
+        kept = _cut(found.sort("event_time", "seq", descending=True), limit)
+        return kept.reverse().select(*table.columns, "venue").collect()
 
     def _now(self, as_of: Instant | None) -> datetime:
         return require_time("as_of", as_of) or self.latest_time()

@@ -119,15 +119,15 @@ DEPTH = Table(
     name="depth",
     columns={
         "market_key": _INT,
-        "event_time": TIME,
-        "bid_2c_usd": _FLOAT,  # dollars resting within 2 cents of the mid
-        "ask_2c_usd": _FLOAT,
+        "event_time": TIME,  # of the last change before the sample
+        "bid_2c_usd": _FLOAT,  # of bids within 2 cents of the mid, size x price; null = empty side
+        "ask_2c_usd": _FLOAT,  # of asks, size x (1 - price): what those who quote have put up
         "seq": _INT,
     },
     key=("market_key", "seq"),
     order=("market_key", "event_time", "seq"),
     partitions=VENUE_DAY,
-    about="dollars near the mid, sampled",
+    about="dollars resting within 2 cents of the mid, sampled at most every 10 s while the book changes",
 )
 
 HISTORY = Table(

@@ -5,7 +5,7 @@ read in the direction of its other outcome has the same two figures, swapped. Sa
 second a tenth of them is due, so that no instant has all the work.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -32,28 +32,26 @@ class DepthState(msgspec.Struct):
 
     changed: list[int] = []
     said: dict[int, tuple[int, int, Sides]] = {}
-    second: int = 0
+    due: int = 0
 
 
 class Depth:
     """Which books changed, and what was said of them last."""
 
     def __init__(self) -> None:
-        self._changed: dict[int, None] = {}
+        self.changed: dict[int, Book] = {}  # since their last sample
+        self.due = 0  # when the next look is due, microseconds
         self._said: dict[int, tuple[int, int, Sides]] = {}  # in which second, as of when, and the dollars
-        self._second = 0  # of the last look
 
     def state(self) -> DepthState:
         """All that is known, for `restore`."""
-        return DepthState(list(self._changed), self._said, self._second)
+        return DepthState(list(self.changed), self._said, self.due)
 
-    def restore(self, state: DepthState) -> None:
-        """Go on from there."""
-        self._changed, self._said, self._second = dict.fromkeys(state.changed), state.said, state.second
-
-    def changed(self, markets: Iterable[int]) -> None:
-        """Their books changed."""
-        self._changed.update(dict.fromkeys(markets))
+    def restore(self, state: DepthState, books: Books) -> None:
+        """Go on from there, with these books as they were then."""
+        found = ((market, books.get(market)) for market in state.changed)
+        self.changed = {market: book for market, book in found if book is not None}
+        self._said, self.due = state.said, state.due
 
     def unknown(self, market: int) -> None:
         """Nothing was seen of the market for a while: its next sample is said, whatever was said before."""
@@ -62,28 +60,28 @@ class Depth:
     def drop(self, market: int) -> None:
         """Forget the market."""
         self._said.pop(market, None)
-        self._changed.pop(market, None)
+        self.changed.pop(market, None)
 
     def is_due(self, received: int) -> bool:
-        """Whether a second is over since the last look."""
-        return received // SECOND_US != self._second
+        """Whether a second is over since the last look, or our clock was set back."""
+        return not self.due - SECOND_US <= received < self.due
 
-    def sample(self, books: Books, received: int, seq: int) -> Iterator[DepthRow]:
+    def sample(self, received: int, seq: int) -> Iterator[DepthRow]:
         """Rows of the markets whose turn has come: of those that changed, where the dollars did."""
-        second, last = received // SECOND_US, self._second
-        self._second = second
-        first = max(last + 1, second - EVERY + 1) if last else second
-        turns = {each % EVERY for each in range(first, second + 1)} or {second % EVERY}
-        for market in [market for market in self._changed if market % EVERY in turns]:
-            at, event, said = self._said.get(market, (0, 0, None))
+        second, first = received // SECOND_US, self.due // SECOND_US
+        self.due = (second + 1) * SECOND_US
+        turns = {each % EVERY for each in range(max(first, second - EVERY + 1), second)} if first else set()
+        turns.add(second % EVERY)
+        changed, said = self.changed, self._said
+        for market in [market for market in changed if market % EVERY in turns]:
+            at, event, before = said.get(market, (0, 0, None))
             if 0 <= second - at < EVERY:
                 continue  # its turn came late the last time
-            del self._changed[market]
-            book = books.get(market)
-            sides = None if book is None else near(book)
-            if book is not None and sides is not None and sides != said:
+            book = changed.pop(market)
+            sides = near(book)
+            if sides is not None and sides != before:
                 event = max(event, book.event)
-                self._said[market] = (second, event, sides)
+                said[market] = (second, event, sides)
                 yield market, event, *sides, seq
 
 
@@ -96,15 +94,19 @@ def near(book: Book) -> Sides | None:
         return None
     bid, ask, *_ = book.top()
     if bid is None or ask is None:
-        lowest, highest = -ONE if bid is None else bid - NEAR, ONE if ask is None else ask + NEAR
+        lowest, highest = ONE if bid is None else bid - NEAR, 0 if ask is None else ask + NEAR
     elif bid >= ask:
         return None
     else:
         lowest, highest = (bid + ask + 1) // 2 - NEAR, (bid + ask) // 2 + NEAR
-    bids = sum(price * size for price, size in book.bids.items() if price >= lowest)
-    asks = sum((ONE - price) * size for price, size in book.asks.items() if price <= highest)
-    return None if bid is None else _dollars(bids), None if ask is None else _dollars(asks)
+    bids, asks, dollars_bid, dollars_ask = book.bids, book.asks, 0, 0
+    for price in [price for price in bids if price >= lowest]:  # few of many, so these are found first
+        dollars_bid += price * bids[price]
+    for price in [price for price in asks if price <= highest]:
+        dollars_ask += (ONE - price) * asks[price]
+    return None if bid is None else round(dollars_bid / _UNIT, 2), None if ask is None else round(
+        dollars_ask / _UNIT, 2
+    )
 
 
-def _dollars(amount: int) -> float:
-    return round(amount / (ONE * ONE), 2)
+_UNIT: Final = ONE * ONE

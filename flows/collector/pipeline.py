@@ -305,8 +305,8 @@ class Pipeline:
         if self._books.lost:
             self._tell_lost()
         if touched:
-            self._depth.changed(touched)
-        if self._depth.is_due(frame.received):
+            self._depth.changed.update(touched)
+        if frame.received >= self._depth.due:
             self._sample_depth(frame.received, frame.seq)
         self._last_good[frame.connection] = frame.received
 
@@ -451,7 +451,7 @@ class Pipeline:
         self._books.restore(kept.books)
         self._gaps.restore(kept.gaps)
         self._health.restore(kept.health)
-        self._depth.restore(kept.depth)
+        self._depth.restore(kept.depth, self._books)
         self.stats, self.subscribed, self._venues = kept.stats, kept.subscribed, kept.venues
         self._last_good, self._polled, self._polls_checked = kept.last_good, kept.polled, kept.polls_checked
 
@@ -620,7 +620,7 @@ class Pipeline:
             self._add(GAPS, self._venues[row[1]], (*row, seq), minute)
 
     def _sample_depth(self, received: int, seq: int) -> None:
-        for row in self._depth.sample(self._books, received, seq):
+        for row in self._depth.sample(received, seq):
             self._reach(seq, received)
             self._add(DEPTH, self._venues[row[0]], row, None)
 

@@ -12,6 +12,7 @@ from lake.query import Counts, Lake
 from lake.schema import (
     BARS,
     DEAD_LETTERS,
+    DEPTH,
     EVENTS,
     FEED_HEALTH,
     GAPS,
@@ -198,6 +199,23 @@ def test_quotes_are_a_half_open_stretch_in_order(catalogue):
     ]  # fmt: skip
     assert catalogue.quotes(A, limit=2)["event_time"].to_list() == [instant("10:00"), instant("10:01")]
     assert catalogue.quotes(A, end=instant("10:01"), limit=1)["event_time"].to_list() == [instant("10:00")]
+
+
+def test_depth_of_a_market_now_and_over_a_time(catalogue):
+    """One market's rows in order of time; the start is included, the end is not, a limit keeps the newest."""
+    near = [
+        row(DEPTH, market_key=KEYS[name], event_time=instant(at), bid_2c_usd=usd, seq=seq)
+        for seq, (name, at, usd) in enumerate(
+            [(A, "10:02", 30.0), (A, "10:00", 10.0), (A, "10:01", 20.0), (B, "10:01", 9.0)]
+        )
+    ]
+    publish(catalogue.store, {(DEPTH, "kalshi"): near})
+    assert catalogue.depth(A)["bid_2c_usd"].to_list() == [10.0, 20.0, 30.0]
+    assert catalogue.depth(A).columns == [*DEPTH.columns, "venue"]
+    assert catalogue.depth(A, limit=1)["bid_2c_usd"].to_list() == [30.0]
+    assert catalogue.depth(A, instant("10:00"), instant("10:02"))["bid_2c_usd"].to_list() == [10.0, 20.0]
+    assert catalogue.depth(A, end=instant("10:02"), limit=1)["bid_2c_usd"].to_list() == [20.0]
+    assert catalogue.depth(C).is_empty()
 
 
 def test_the_tape_is_newest_first_over_markets_and_days(catalogue):
