@@ -21,7 +21,7 @@ LIVE: Final = timedelta(seconds=150)
 
 OFFLINE: Final = timedelta(minutes=6)
 
-LOOKED_UP: Final = ("-catalog", "-history", "-audit")
+LOOKED_UP: Final = ("-catalog", "-figures", "-history", "-audit")
 """How connections are called that ask for what is listed and what was, and follow nothing."""
 
 

@@ -178,7 +178,7 @@ def known(store: Store, venue: Venue, start: int, end: int) -> tuple[dict[int, f
         .agg(pl.col("bar_start").unique())
         .collect()
     )
-    is_feed = ~pl.any_horizontal(pl.col("connection").str.ends_with(end) for end in ("-history", "-catalog", "-audit"))
+    is_feed = ~pl.col("connection").str.contains("-(history|catalog|figures|audit)$")
     days = [from_us(us).date() for us in range(start, end + 2 * DAY_US, DAY_US)]
     health = (
         store.scan(FEED_HEALTH, venues=[venue.value], dates=days)

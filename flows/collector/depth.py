@@ -1,8 +1,8 @@
 """How many dollars rest near the mid: a sample a market, at most every ten seconds, and only while its book changes.
 
-Dollars are what those who quote have put up: a bid at p for n contracts holds n·p, an ask at p holds n·(1 - p), so a market
-read in the direction of its other outcome has the same two figures, swapped. Samples are told apart by markets' keys: each
-second a tenth of them is due, so that no instant has all the work.
+Dollars are what those who quote have put up: a bid at p for n contracts holds n·p, an ask at p holds n·(1 - p), so a
+market read in the direction of its other outcome has the same two figures, swapped. Each second a tenth of the markets
+is due, by their keys, so that no instant has all the work.
 """
 
 from collections.abc import Iterator

@@ -24,6 +24,11 @@ def catalog_name(venue: Venue) -> str:
     return f"{venue.value}-catalog"
 
 
+def figures_name(venue: Venue) -> str:
+    """The connection that a venue's figures carry, asked for while markets are followed."""
+    return f"{venue.value}-figures"
+
+
 def poll_name(venue: Venue) -> str:
     """The connection that polls carry."""
     return f"{venue.value}-poll"
@@ -47,7 +52,7 @@ def live_pipeline(
         seal,
         {poll_name(venue): round(poll_every * SECOND_US) for venue in venues}
         | {audit_name(venue): AUDIT_US for venue in venues},
-        describing=[catalog_name(venue) for venue in venues],
+        describing=[name(venue) for venue in venues for name in (catalog_name, figures_name)],
         auditing=[audit_name(venue) for venue in venues],
         rule=None,
         listener=listener,

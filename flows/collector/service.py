@@ -18,6 +18,7 @@ from flows.collector.catalog import rate_of
 from flows.collector.chorus import Chorus
 from flows.collector.commits import Commits
 from flows.collector.connection import Link, is_worth_a_word
+from flows.collector.figures import Figures
 from flows.collector.former import last_word, next_epoch, remember
 from flows.collector.health import Minute, quantile
 from flows.collector.http import Http
@@ -222,6 +223,9 @@ class _Live:
     def _work(self) -> list[Any]:
         work: list[Any] = [self._keep(venue.value, session.run) for venue, session in self._sessions.items()]
         work += [self._watch_first_rows(), self._log_health()]
+        work += [
+            self._keep(f"{venue.value} figures", self._figures(session)) for venue, session in self._sessions.items()
+        ]
         if self._settings.backfill_hours:
             work += [
                 self._keep(f"{venue.value} history", self._backfill(session))
@@ -385,6 +389,15 @@ class _Live:
         self._https.append(http)
         return http
 
+    def _figures(self, session: Session) -> Callable[[], Awaitable[None]]:
+        figures = Figures(session.venue, session.listing, self._link, every=self._timing.figures_every)
+
+        async def run() -> None:
+            await session.is_listed.wait()
+            await figures.run(session.followed.values)
+
+        return run
+
     def _backfill(self, session: Session) -> Callable[[], Awaitable[None]]:
         venue = session.venue
         backfill = Backfill(
@@ -416,7 +429,7 @@ def health_line(venue: Venue, session: Session, minutes: list[Minute], seconds: 
     )
 
 
-_LOOKED_UP: Final = ("-catalog", "-history", "-audit")
+_LOOKED_UP: Final = ("-catalog", "-figures", "-history", "-audit")
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

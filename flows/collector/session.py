@@ -59,6 +59,11 @@ class Session(ABC):
         self._tasks: asyncio.TaskGroup | None = None
 
     @property
+    def listing(self) -> Http:
+        """Where the venue's catalogue is, and its figures."""
+        return self._common.listing
+
+    @property
     def history(self) -> Http:
         """Where the venue's history is."""
         return self._common.polling

@@ -45,6 +45,7 @@ class Timing:
     full_within: float = 5  # a connection whose frames cannot be taken in for so long is given up
     tick: float = 0.25
     poll_every: float = 30
+    figures_every: float = 60
     failures_before_polling: int = 10
     segment_least: float = 5
     segment_most: float = 60

@@ -132,7 +132,7 @@ def test_a_clock_set_back_stops_nothing():
 
 @given(steps, st.integers(0, 60))
 def test_restored_at_any_place_it_goes_on(script, cut):
-    """A pipeline that is restored at any segment's end writes the rows that the one that went on writes; ticks count."""
+    """A pipeline restored at any segment's end writes the rows that the one that went on writes."""
     numbers, now, items = dict.fromkeys("ABC", 1), START, []
     script = [(0.1, name, 0, 0) for name in "ABC"] + script
     for place, (pause, name, cents, by) in enumerate(script):

@@ -219,6 +219,7 @@ async def running(venues: Venues) -> AsyncIterator[Venues]:
     """The venues on a free port."""
     app = web.Application()
     app.router.add_get("/gamma/events/keyset", venues._rest(venues._events))
+    app.router.add_get("/gamma/markets", venues._rest(lambda *_: []))
     app.router.add_post("/clob/books", venues._rest(venues._books))
     app.router.add_post("/clob/batch-prices-history", venues._rest(venues._points))
     app.router.add_get("/trade-api/v2/series", venues._rest(lambda *_: {"series": [{"ticker": "KXACME"}]}))
