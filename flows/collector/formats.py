@@ -38,6 +38,16 @@ class Format(NamedTuple):
     is_in_parts: bool
     sniff: Callable[[Path, Any], bool]
     read: Callable[[Path], Iterator[Item]]
+    is_ours: bool = False  # connections are named and subscribed as the collector does
+
+
+class _TapeLine(msgspec.Struct, gc=False):
+    received_us: int
+    connection: str
+    wire: str = ""
+    event: str = ""
+    frame: str | None = None
+    frame_base64: bytes | None = None
 
 
 class _EventLine(msgspec.Struct, gc=False):
@@ -57,6 +67,7 @@ class _CaptureLine(msgspec.Struct, gc=False):
     payload: msgspec.Raw
 
 
+_TAPE_LINE: Final = msgspec.json.Decoder(_TapeLine)
 _EVENT_LINE: Final = msgspec.json.Decoder(_EventLine)
 _PAYLOAD_LINE: Final = msgspec.json.Decoder(_PayloadLine)
 _CAPTURE_LINE: Final = msgspec.json.Decoder(_CaptureLine)
@@ -64,6 +75,17 @@ _CAPTURE_LINE: Final = msgspec.json.Decoder(_CaptureLine)
 _KALSHI: Final = Wire.KALSHI_SOCKET
 _SIDS: Final = {"ticker": 1, "orderbook_delta": 2}
 _CHANNELS: Final = {"orderbook_snapshot": "orderbook_delta", "orderbook_delta": "orderbook_delta", "ticker": "ticker"}
+
+
+def _read_tape(path: Path) -> Iterator[Item]:
+    """Our own captures, as `flows.collector.tape` writes them. One that was killed ends within its last second."""
+    try:
+        for place, row in enumerate(_lines(path, _TAPE_LINE.decode)):
+            payload = row.frame_base64 if row.frame is None else row.frame.encode()
+            if payload is not None or row.event == "opened":
+                yield Item(row.received_us, place, row.connection, Wire(row.wire), payload)
+    except EOFError:
+        return
 
 
 def _read_event_lines(path: Path) -> Iterator[Item]:
@@ -193,6 +215,7 @@ _ANSWERS: Final = frozenset(
 )
 
 FORMATS: Final[Sequence[Format]] = (
+    Format("tapes", True, _has("received_us", "connection"), _read_tape, is_ours=True),
     Format("event lines", True, _has("event_type", "local_recv_ns", "payload_json"), _read_event_lines),
     Format("payload lines", False, _has("receive_wall_ms", "payload"), _read_payload_lines),
     Format("capture lines", True, _has("capture", "payload"), _read_capture_lines),

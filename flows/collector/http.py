@@ -5,12 +5,12 @@ later. Neither shows a query, a header, or more of a venue's words than a line.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from ipaddress import ip_address
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import httpx
@@ -29,6 +29,18 @@ LONGEST_WAIT: Final = 120.0
 """No `Retry-After` is honoured for longer."""
 
 USER_AGENT: Final = "prediction-market-movers/0.1"
+
+
+class Answered(NamedTuple):
+    """The head of an answer; `seconds` passed between the request and it."""
+
+    path: str
+    status: int
+    seconds: float
+    headers: Mapping[str, str]
+
+
+Note = Callable[[Answered], None]
 
 
 class VenueError(MoversError):
@@ -73,6 +85,19 @@ class Http:
             trust_env=not is_loopback(base),
             transport=transport,
         )
+
+    def tell(self, note: Note) -> None:
+        """Have `note` told of every answer, those that are refused and tried again included."""
+        now = self._clock.monotonic
+
+        async def sent(request: httpx.Request) -> None:
+            request.extensions["sent"] = now()
+
+        async def answered(answer: httpx.Response) -> None:
+            sent_at = answer.request.extensions["sent"]
+            note(Answered(answer.request.url.path, answer.status_code, now() - sent_at, dict(answer.headers)))
+
+        self._client.event_hooks = {"request": [sent], "response": [answered]}
 
     async def close(self) -> None:
         """Let the connections go."""

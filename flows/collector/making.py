@@ -1,6 +1,6 @@
 """The live collector's pipeline, made alike wherever its items are told: live, after a crash, and of a recorded day."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from flows.collector.pipeline import Listener, Pipeline
@@ -39,6 +39,11 @@ def audit_name(venue: Venue) -> str:
     return f"{venue.value}-audit"
 
 
+def describing(venues: Iterable[Venue]) -> list[str]:
+    """The connections that tell what markets there are, and make no quotes."""
+    return [name(venue) for venue in venues for name in (catalog_name, figures_name)]
+
+
 def live_pipeline(
     seal: Callable[[Segment], None],
     poll_every: float,
@@ -52,7 +57,7 @@ def live_pipeline(
         seal,
         {poll_name(venue): round(poll_every * SECOND_US) for venue in venues}
         | {audit_name(venue): AUDIT_US for venue in venues},
-        describing=[name(venue) for venue in venues for name in (catalog_name, figures_name)],
+        describing=describing(venues),
         auditing=[audit_name(venue) for venue in venues],
         rule=None,
         listener=listener,

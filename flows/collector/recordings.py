@@ -35,6 +35,7 @@ class Recording:
     name: str
     paths: tuple[Path, ...]
     read: Callable[[Path], Iterator[Item]]
+    is_ours: bool = False  # connections are named and subscribed as the collector does
 
     def items(self) -> Iterator[Item]:
         """Everything in order of receipt. Raises `RecordingError`, naming file and line."""
@@ -73,7 +74,7 @@ def find(path: Path) -> tuple[list[Recording], list[Path]]:
         found = format_of(path)
         if found is None:
             raise RecordingError(f"{path}: is no recording in a known format; see docs/recordings.md for those")
-        return [Recording(_name(path), (path,), found.read)], []
+        return [Recording(_name(path), (path,), found.read, found.is_ours)], []
     parts: dict[tuple[Path, str], list[Path]] = {}
     strangers: list[Path] = []
     for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
@@ -102,4 +103,4 @@ def _recording(folder: Path, files: list[Path]) -> Recording:
     form = format_of(files[0])
     if form is None:  # it was one a moment ago
         raise RecordingError(f"{files[0]}: changed while it was read; try again")
-    return Recording(folder.name if len(files) > 1 else _name(files[0]), tuple(files), form.read)
+    return Recording(folder.name if len(files) > 1 else _name(files[0]), tuple(files), form.read, form.is_ours)

@@ -13,6 +13,7 @@ from typing import Final
 
 import polars as pl
 
+from flows.collector.making import describing
 from flows.collector.pipeline import Counts, Pipeline
 from flows.collector.recordings import Recording, Survey
 from flows.collector.sealing import publish
@@ -72,7 +73,7 @@ def replay(
     def seal(segment: Segment) -> None:
         report.added += publish(store, segment, COLLECTOR, survey.digest)
 
-    pipeline = Pipeline(adapters(), seal, survey.poll_every)
+    pipeline = replay_pipeline(recording, seal, survey)
     report.counts = pipeline.counts
     for done, item in enumerate(_items(recording, epoch), 1):
         if speed is not None:
@@ -91,9 +92,16 @@ def replay(
     return report
 
 
-def adapters() -> dict[Venue, Adapter]:
+def replay_pipeline(recording: Recording, seal: Callable[[Segment], None], survey: Survey) -> Pipeline:
+    """A pipeline for the recording; of one that is ours, with what the collector knows of its own connections."""
+    if not recording.is_ours:
+        return Pipeline(adapters(), seal, survey.poll_every)
+    return Pipeline(adapters(use_yes_price=True), seal, survey.poll_every, describing=describing(Venue))
+
+
+def adapters(*, use_yes_price: bool | None = None) -> dict[Venue, Adapter]:
     """A fresh adapter of each venue."""
-    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi()}
+    return {Venue.POLYMARKET: Polymarket(), Venue.KALSHI: Kalshi(use_yes_price=use_yes_price)}
 
 
 def _items(recording: Recording, epoch: int) -> Iterator[Frame | Opened]:
