@@ -320,6 +320,66 @@ def _replay_day(lake: str | None, day: date, into: str | None, *, derive: bool) 
 
 
 @app.command(rich_help_panel=RECORDED)
+def capture(
+    minutes: Annotated[float, typer.Option(min=0.01, max=1440, help="For how long.")] = 10,
+    venue: Annotated[str | None, typer.Option(help="polymarket or kalshi. Default: both.")] = None,
+    markets: Annotated[
+        str, typer.Option(help="How many of each venue, the most traded; or ids with commas between: 0x…, KX….")
+    ] = "100",
+    out_path: Annotated[
+        Path | None, typer.Option("--out", help="An empty or new folder. Default: data/captures/ and the time.")
+    ] = None,
+) -> None:
+    """Record the venues of COLLECTOR_MODE to the letter for some minutes, with REST probes beside, and report.
+
+    frames.jsonl.gz is what the collector would have seen: `movers replay FOLDER` makes the same rows of it.
+    probes.jsonl.gz has what was asked over REST. report.json, and the tables at the end, tell rates, sizes, lag, kinds
+    and fields that nothing here knows, and what was seen of the venues' open questions. Ctrl-C ends it early, with the
+    report. No key is ever written.
+
+        movers capture --minutes 10 --out first-day
+        movers capture --venue kalshi --markets 500
+        movers replay first-day
+    """
+    import asyncio
+    from datetime import UTC
+
+    from flows import show
+    from flows.collector.capture import Wanted, capture
+    from lake.vocab import Venue
+
+    config = _settings()
+    named = {each.value: each for each in Venue}
+    if venue is not None and venue not in named:
+        raise SettingError(f"--venue {venue}: is no venue; give {' or '.join(named)}")
+    top, ids = _markets(markets)
+    wanted = Wanted(minutes * 60, tuple(Venue) if venue is None else (named[venue],), top, ids)
+    folder = out_path or Path("data/captures") / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+
+    async def run() -> dict[str, Any]:
+        with show.progress(err) as bar:
+            task = bar.add_task("capturing", total=round(wanted.seconds))
+
+            def tell(seconds: float, frames: int) -> None:
+                bar.update(task, completed=round(seconds), description=f"{frames:,} frames, seconds:")
+
+            return await capture(config, folder, wanted, _stop_event(), say=say, progress=tell)
+
+    out.print(show.captured(asyncio.run(run())))
+    say(f"captured into {folder}; movers replay {folder} makes rows of it")
+
+
+def _markets(text: str) -> tuple[int, frozenset[str]]:
+    """How many markets of each venue, or which."""
+    if text.strip().isdecimal() and int(text) > 0:
+        return int(text), frozenset()
+    ids = frozenset(part.strip() for part in text.split(",") if part.strip())
+    if not ids or text.strip().lstrip("-").isdecimal():
+        raise SettingError(f"--markets {text}: is neither a number above 0 nor ids with commas between")
+    return len(ids), ids
+
+
+@app.command(rich_help_panel=RECORDED)
 def reparse(
     day: Annotated[str, typer.Option("--date", help="The day, YYYY-MM-DD; it has to be over.")],
     lake: LakeOption = None,

@@ -6,14 +6,14 @@ here, so that the supervisor is up at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -97,6 +97,60 @@ def upkeep(merges: Iterable[Merge], report: Report) -> Table:
         table.add_row(*key, f"{files:,}", f"{rows:,}" if rows else "", f"{size / 2**20:,.1f}" if size else "")
     table.caption = Text("\n".join(safe_text(str(refused), 400) for refused in report.refused))
     return table
+
+
+def captured(report: Mapping[str, Any]) -> Group:
+    """What a capture's report says, for a person: connections, kinds, strangers, answers, open questions."""
+    lanes = _table(f"Captured in {report['seconds']:,.0f} s, {report['bytes_on_disk'] / 2**20:,.1f} MiB", "connection")
+    for name in ("asked", "seen", "msg/s", "bytes p50", "p99", "max", "lag p50", "p99 ms", "quiet s"):
+        lanes.add_column(name, justify="right", overflow="fold")
+    kinds = _table("Kinds of messages", "connection")
+    for name in ("kind", "messages", "msg/s"):
+        kinds.add_column(name, justify="left" if name == "kind" else "right")
+    for lane in report["connections"]:
+        size, lag = lane["size"], lane["lag_ms"]
+        figures = (lane["asked"], lane["seen"], lane["messages_per_second"], *size.values())
+        lanes.add_row(lane["name"], *map(_figure, (*figures, lag["p50"], lag["p99"], lane["longest_silence_s"])))
+        for kind, each in lane["kinds"].items():
+            kinds.add_row(lane["name"], Text(safe_text(kind)), _figure(each["messages"]), _figure(each["per_second"]))
+    lanes.caption = Text(
+        f"holes in Kalshi's numbers: {sum(row['holes'] for row in report['sequences'])}; dead letters: "
+        f"{sum(report['dead'].values()):,}; our clock is behind by {_offsets(report)} ms, to half a second"
+    )
+    rest = _table("Answers over REST", "host")
+    for name in ("path", "requests", "statuses", "ms p50", "p99"):
+        rest.add_column(name, justify="left" if name in ("path", "statuses") else "right")
+    for row in report["rest"]:
+        codes = ", ".join(f"{code}: {n}" for code, n in row["statuses"].items())
+        rest.add_row(row["host"], Text(row["path"]), *map(_figure, (row["requests"],)), codes, *_two(row["ms"]))
+    strange = _table(
+        "Kinds and fields that nothing here knows" if report["unknown"] else "Nothing unknown came", "wire"
+    )
+    for name in ("kind", "field", "count", "example"):
+        strange.add_column(name, justify="right" if name == "count" else "left")
+    for row in report["unknown"][:MOST_ROWS]:
+        texts = (row["kind"], row["field"] or "(the kind)", f"{row['count']:,}", row["example"])
+        strange.add_row(row["wire"], *(Text(safe_text(text)) for text in texts))
+    open_ = _table("Open questions about the venues", "venue")
+    for name in ("question", "seen"):
+        open_.add_column(name)
+    for row in report["questions"]:
+        open_.add_row(row["venue"], row["question"], Text(safe_text(row["seen"] or "not seen")))
+    return Group(lanes, kinds, rest, strange, open_)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}".removesuffix(".00")
+
+
+def _two(spread: Mapping[str, float | None]) -> tuple[str, str]:
+    return _figure(spread["p50"]), _figure(spread["p99"])
+
+
+def _offsets(report: Mapping[str, Any]) -> str:
+    return (
+        ", ".join(f"{host} {_figure(value)}" for host, value in report["clock_offset_ms"].items()) or "an unknown time"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from flows.collector import tape
 from flows.venues.base import Wire
 from flows.venues.fields import LAST_US
 from lake.clock import parse_time, to_us
@@ -79,13 +80,11 @@ _CHANNELS: Final = {"orderbook_snapshot": "orderbook_delta", "orderbook_delta": 
 
 def _read_tape(path: Path) -> Iterator[Item]:
     """Our own captures, as `flows.collector.tape` writes them. One that was killed ends within its last second."""
-    try:
-        for place, row in enumerate(_lines(path, _TAPE_LINE.decode)):
-            payload = row.frame_base64 if row.frame is None else row.frame.encode()
-            if payload is not None or row.event == "opened":
-                yield Item(row.received_us, place, row.connection, Wire(row.wire), payload)
-    except EOFError:
-        return
+    lines = tape.lines(path) if path.suffix == ".gz" else _texts(path)
+    for place, row in enumerate(_values(path, lines, _TAPE_LINE.decode)):
+        payload = row.frame_base64 if row.frame is None else row.frame.encode()
+        if payload is not None or row.event == "opened":
+            yield Item(row.received_us, place, row.connection, Wire(row.wire), payload)
 
 
 def _read_event_lines(path: Path) -> Iterator[Item]:
@@ -307,15 +306,23 @@ def _bytes(path: Path) -> bytes:
 
 def _lines(path: Path, decode: Callable[[bytes], Any]) -> Iterator[Any]:
     """The value of each line; an error carries the place of its line."""
+    return _values(path, _texts(path), decode)
+
+
+def _texts(path: Path) -> Iterator[bytes]:
     with _open(path) as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    value = decode(line)
-                except (ValueError, RecursionError, msgspec.DecodeError) as exc:
-                    exc.add_note(f"{path}, line {number}")
-                    raise
-                yield value
+        yield from file
+
+
+def _values(path: Path, lines: Iterable[bytes], decode: Callable[[bytes], Any]) -> Iterator[Any]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                value = decode(line)
+            except (ValueError, RecursionError, msgspec.DecodeError) as exc:
+                exc.add_note(f"{path}, line {number}")
+                raise
+            yield value
 
 
 def _by_time(path: Path) -> list[Any]:

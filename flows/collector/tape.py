@@ -1,13 +1,16 @@
 """A recording while it is made: what came in, a line of JSON each, so that `movers replay` can tell it again.
 
-A line has both clocks in microseconds, the connection, its wire, and the frame to the letter: as text, or in base64 where
-it is none. Opened and lost connections have lines too. Lines are kept for half a second, then compressed as a gzip member
-of its own and written at once: a kill loses what is kept, and no more.
+A line has both clocks in microseconds, the connection, its wire, and the frame to the letter: as text, or in base64
+where it is none. Opened and lost connections have lines too. Lines are kept for half a second, then compressed as a
+gzip member of its own and written at once: a kill loses what is kept, and no more.
 """
 
 import asyncio
 import gzip
 import json
+import threading
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +28,10 @@ _encode: Final = msgspec.json.encode
 
 
 class Tape:
-    """A file of lines, made new; raises `OSError` where it is there, or cannot be written. As an intake's recorder,
-    it takes what came in."""
+    """A file of lines, made new; as an intake's recorder it takes what came in.
+
+    Raises `OSError` where the file is there already, or cannot be written.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,6 +39,7 @@ class Tape:
         self.waiting = 0  # bytes that are not on their way to the disk yet
         self.written = 0  # bytes on disk
         self._lines: list[bytes] = []
+        self._lock = threading.Lock()
         self._file = path.open("xb")
 
     def append(self, kind: int, name: str, received: int, monotonic: int, payload: bytes = b"") -> int:
@@ -60,24 +66,52 @@ class Tape:
         """Write, again and again, until cancelled. Raises `OSError`."""
         while True:
             await asyncio.sleep(EVERY)
-            await asyncio.to_thread(self.flush)
-
-    def flush(self) -> None:
-        """Write what is kept."""
-        lines, self._lines = self._lines, []
-        if lines:
-            member = gzip.compress(b"\n".join(lines) + b"\n", LEVEL, mtime=0)
-            self._file.write(member)
-            self._file.flush()
-            self.written += len(member)
-            self.waiting -= sum(map(len, lines))
+            lines = self._take()
+            await asyncio.to_thread(self._write, lines)
 
     def close(self) -> None:
-        """Write the rest, and end."""
+        """Write the rest, and end. Raises `OSError`."""
         try:
-            self.flush()
+            self._write(self._take())
         finally:
             self._file.close()
+
+    def _take(self) -> list[bytes]:
+        lines, self._lines = self._lines, []
+        self.waiting -= sum(map(len, lines))
+        return lines
+
+    def _write(self, lines: list[bytes]) -> None:
+        with self._lock:  # one that was cancelled may still be writing
+            if lines:
+                member = gzip.compress(b"\n".join(lines) + b"\n", LEVEL, mtime=0)
+                self._file.write(member)
+                self._file.flush()
+                self.written += len(member)
+
+
+def lines(path: Path) -> Iterator[bytes]:
+    """The whole lines of a compressed tape, to its end, or to where a kill tore it.
+
+    Raises `EOFError` where whole parts follow a broken one, `zlib.error` on damage.
+    """
+    with path.open("rb") as file:
+        start, held, inflate = 0, b"", zlib.decompressobj(_GZIP)
+        while data := file.read(1 << 16):
+            while data:
+                *whole, held = (held + inflate.decompress(data)).split(b"\n")
+                yield from whole
+                data = inflate.unused_data
+                if inflate.eof:
+                    start, inflate = file.tell() - len(data), zlib.decompressobj(_GZIP)
+        file.seek(start + 1)
+        if _MEMBER in file.read():
+            raise EOFError("a part in the middle is damaged")
+
+
+_GZIP: Final = 31  # what zlib calls a gzip member
+_MEMBER: Final = gzip.compress(b"", LEVEL, mtime=0)[:8]
+"""How each of our members begins."""
 
 
 def _frame(payload: bytes) -> dict[str, Any]:
