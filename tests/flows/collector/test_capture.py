@@ -25,7 +25,7 @@ from flows.collector.timing import Timing
 from flows.simulator.service import simulate
 from flows.venues.base import Wire
 from lake.errors import RecordingError, SettingError
-from lake.schema import MARKETS, QUOTES, TRADES, VENUE_STATS, Table
+from lake.schema import DEPTH, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.settings import Settings, load
 from lake.store import Store
 from lake.vocab import Mode, Venue
@@ -33,7 +33,7 @@ from tests.flows.collector.venues import until
 from tests.flows.server import free_port
 
 TIMING = Timing(first_delay=0.05, longest_delay=0.2, connects_a_minute=600, connect_gap=0, poll_every=0.5)
-TABLES = (QUOTES, TRADES, MARKETS, VENUE_STATS)
+TABLES = (QUOTES, TRADES, DEPTH, MARKETS, VENUE_STATS)
 
 
 @asynccontextmanager
