@@ -25,7 +25,7 @@ from flows.collector.intake import Intake
 from flows.collector.kalshi_session import POLLED, TradeApi
 from flows.collector.making import catalog_name, describing, poll_name
 from flows.collector.pipeline import Pipeline
-from flows.collector.polymarket_session import BOOKS, CLOB_RATE, SHARD_TOKENS, MarketChannel
+from flows.collector.polymarket_session import BOOKS, CLOB_RATE, MarketChannel
 from flows.collector.probes import Answers, Prober, kalshi, polymarket
 from flows.collector.questions import answered
 from flows.collector.replay import adapters
@@ -276,18 +276,19 @@ class _Capture:
         if venue is Venue.POLYMARKET:
             if not self._settings.polymarket_use_wss:
                 return []
-            count = -(-len(markets) // (SHARD_TOKENS // 2))
+            tokens = self._settings.wss_tokens_per_connection
+            count = -(-len(markets) // (tokens // 2))
             shards = []
             for number in range(count):
-                channel = MarketChannel(addresses.polymarket_wss_url)
-                channel.wanted = {one.market: one for one in markets[number::count]}
+                dealt = {one.market: one for one in markets[number::count]}
+                channel = MarketChannel(addresses.polymarket_wss_url, dealt, tokens)
                 shards.append(Connection(f"{venue.value}-{number + 1}", Wire.POLYMARKET_SOCKET, channel, self._link))
             return shards
         if not self._has_key():
             self._say("kalshi: no key in KALSHI_API_KEY and KALSHI_API_SECRET: no stream, polls and probes only")
             return []
-        speaker = TradeApi(addresses.kalshi_wss_url, self._key, self._clock)
-        speaker.wanted = {one.market: one for one in markets}
+        named = {one.market: one for one in markets}
+        speaker = TradeApi(addresses.kalshi_wss_url, self._key, self._clock, named)
         return [Connection(f"{venue.value}-1", Wire.KALSHI_SOCKET, speaker, self._link)]
 
     def _key(self) -> Key | None:
