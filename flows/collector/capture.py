@@ -7,19 +7,19 @@ them probes ask over REST. Nothing goes into a lake: `movers replay` makes the r
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
-
-import msgspec
 
 from flows.collector import catalog
 from flows.collector.batches import batched
 from flows.collector.census import Census
 from flows.collector.chorus import Chorus
 from flows.collector.connection import Connection, Link, is_worth_a_word
+from flows.collector.first_pages import first_pages
 from flows.collector.http import Http, VenueError
 from flows.collector.intake import Intake
 from flows.collector.kalshi_session import POLLED, TradeApi
@@ -47,7 +47,6 @@ FRAMES: Final = "frames.jsonl.gz"
 PROBES: Final = "probes.jsonl.gz"
 REPORT: Final = "report.json"
 
-MOST_PAGES: Final = 10
 DATA_RATE: Final = 5.0
 QUIET: Final = ("httpx", "httpcore", "websockets")
 """Libraries that would log whole addresses, with their queries."""
@@ -210,10 +209,11 @@ class _Capture:
 
     async def _choose(self, venue: Venue) -> list[Listed]:
         """The markets to follow, of as many pages as it takes; a venue that does not answer is asked again."""
-        failures = 0
+        http, failures = self._http("gamma" if venue is Venue.POLYMARKET else "kalshi"), 0
+        ids = {name.removeprefix(f"{venue.value}:") for name in self._wanted.ids}
         while True:
             try:
-                async for wire, path, page in self._catalogue(venue):
+                async for wire, path, page in first_pages(http, venue, ids, partial(self._is_enough, venue)):
                     self._intake.frame(catalog_name(venue), wire, page)
                     self._pages.append({"venue": venue.value, "path": path, "bytes": len(page)})
                 await self._intake.consumed()
@@ -231,42 +231,9 @@ class _Capture:
             return Rule(self._wanted.top, frozenset()).choose(found, venue)[: self._wanted.top]
         return [one for one in found if not ids.isdisjoint((one.native_id, f"{venue.value}:{one.native_id}"))]
 
-    async def _catalogue(self, venue: Venue) -> AsyncIterator[tuple[Wire, str, bytes]]:
-        ids = sorted(name.removeprefix(f"{venue.value}:") for name in self._wanted.ids)
-        if venue is Venue.POLYMARKET:
-            gamma = self._http("gamma")
-            for batch in batched((name for name in ids if name.startswith("0x")), 75):
-                yield Wire.GAMMA, "/markets", await gamma.get("/markets", {"condition_ids": batch, "limit": 100})
-            params: dict[str, Any] = {"closed": "false", "limit": 100, "order": "volume24hr", "ascending": "false"}
-            async for page in self._some(gamma, "/markets/keyset", params, "after_cursor", venue):
-                yield Wire.GAMMA, "/markets/keyset", page
-            params = {"closed": "false", "limit": 100}
-            yield Wire.GAMMA, "/events/keyset", await gamma.get("/events/keyset", params)
-            return
-        rest = self._http("kalshi")
-        yield Wire.KALSHI_REST, "/series", await rest.get("/series")
-        for batch in batched((name for name in ids if not name.startswith("0x")), POLLED):
-            yield (
-                Wire.KALSHI_REST,
-                "/markets",
-                await rest.get("/markets", {"tickers": ",".join(batch), "limit": POLLED}),
-            )
-        params = {"with_nested_markets": "true", "status": "open", "limit": catalog.KALSHI_PAGE}
-        async for page in self._some(rest, "/events", params, "cursor", venue):
-            yield Wire.KALSHI_REST, "/events", page
-
-    async def _some(
-        self, http: Http, path: str, params: dict[str, Any], name: str, venue: Venue
-    ) -> AsyncIterator[bytes]:
-        """Pages until there are markets enough: one at the least."""
-        for _ in range(MOST_PAGES):
-            page = await http.get(path, params)
-            yield page
-            cursor = _cursor(page)
-            await self._intake.consumed()
-            if not cursor or self._wanted.ids or len(self._chosen(venue)) >= self._wanted.top:
-                return
-            params = {**params, name: cursor}
+    async def _is_enough(self, venue: Venue) -> bool:
+        await self._intake.consumed()
+        return bool(self._wanted.ids) or len(self._chosen(venue)) >= self._wanted.top
 
     def _connections(self, venue: Venue, markets: list[Listed]) -> list[Connection]:
         """As the collector opens them."""
@@ -377,20 +344,6 @@ class _Capture:
         if seen is None or not isinstance(seen.value, int | float):
             return {}
         return {"polymarket_s": seen.value, "ours_s": round(self._clock.wall() / SECOND_US, 3)}
-
-
-class _Cursor(msgspec.Struct, gc=False):
-    next_cursor: str | None = None
-    cursor: str | None = None
-
-
-def _cursor(page: bytes) -> str | None:
-    """Where the next page begins; None at the end, and of a page that cannot be read."""
-    try:
-        found = msgspec.json.decode(page, type=_Cursor)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
-    return found.next_cursor or found.cursor
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

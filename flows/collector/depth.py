@@ -66,7 +66,7 @@ class Depth:
         """Whether a second is over since the last look, or our clock was set back."""
         return not self.due - SECOND_US <= received < self.due
 
-    def sample(self, received: int, seq: int) -> Iterator[DepthRow]:
+    def sample(self, books: Books, received: int, seq: int) -> Iterator[DepthRow]:
         """Rows of the markets whose turn has come: of those that changed, where the dollars did."""
         second, first = received // SECOND_US, self.due // SECOND_US
         self.due = (second + 1) * SECOND_US
@@ -77,9 +77,10 @@ class Depth:
             at, event, before = said.get(market, (0, 0, None))
             if 0 <= second - at < EVERY:
                 continue  # its turn came late the last time
-            book = changed.pop(market)
-            sides = near(book)
-            if sides is not None and sides != before:
+            del changed[market]
+            book = books.get(market)
+            sides = None if book is None else near(book)
+            if book is not None and sides is not None and sides != before:
                 event = max(event, book.event)
                 said[market] = (second, event, sides)
                 yield market, event, *sides, seq

@@ -42,15 +42,6 @@ class Format(NamedTuple):
     is_ours: bool = False  # connections are named and subscribed as the collector does
 
 
-class _TapeLine(msgspec.Struct, gc=False):
-    received_us: int
-    connection: str
-    wire: str = ""
-    event: str = ""
-    frame: str | None = None
-    frame_base64: bytes | None = None
-
-
 class _EventLine(msgspec.Struct, gc=False):
     event_type: str
     local_recv_ns: int
@@ -68,7 +59,6 @@ class _CaptureLine(msgspec.Struct, gc=False):
     payload: msgspec.Raw
 
 
-_TAPE_LINE: Final = msgspec.json.Decoder(_TapeLine)
 _EVENT_LINE: Final = msgspec.json.Decoder(_EventLine)
 _PAYLOAD_LINE: Final = msgspec.json.Decoder(_PayloadLine)
 _CAPTURE_LINE: Final = msgspec.json.Decoder(_CaptureLine)
@@ -79,12 +69,11 @@ _CHANNELS: Final = {"orderbook_snapshot": "orderbook_delta", "orderbook_delta": 
 
 
 def _read_tape(path: Path) -> Iterator[Item]:
-    """Our own captures, as `flows.collector.tape` writes them. One that was killed ends within its last second."""
+    """Our own captures. One that was killed ends within its last second."""
     lines = tape.lines(path) if path.suffix == ".gz" else _texts(path)
-    for place, row in enumerate(_values(path, lines, _TAPE_LINE.decode)):
-        payload = row.frame_base64 if row.frame is None else row.frame.encode()
-        if payload is not None or row.event == "opened":
-            yield Item(row.received_us, place, row.connection, Wire(row.wire), payload)
+    found = tape.told(_values(path, lines, tape.LINE.decode))
+    for place, (received, connection, wire, payload) in enumerate(found):
+        yield Item(received, place, connection, wire, payload)
 
 
 def _read_event_lines(path: Path) -> Iterator[Item]:

@@ -620,7 +620,7 @@ class Pipeline:
             self._add(GAPS, self._venues[row[1]], (*row, seq), minute)
 
     def _sample_depth(self, received: int, seq: int) -> None:
-        for row in self._depth.sample(received, seq):
+        for row in self._depth.sample(self._books, received, seq):
             self._reach(seq, received)
             self._add(DEPTH, self._venues[row[0]], row, None)
 

@@ -394,7 +394,7 @@ class _Live:
 
         async def run() -> None:
             await session.is_listed.wait()
-            await figures.run(session.followed.values)
+            await figures.run(lambda: session.followed.values())
 
         return run
 

@@ -10,13 +10,14 @@ import gzip
 import json
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from flows.collector.journal import Kind
+from flows.venues.base import Wire
 
 EVERY: Final = 0.5
 """Seconds for which lines are kept."""
@@ -107,6 +108,28 @@ def lines(path: Path) -> Iterator[bytes]:
         file.seek(start + 1)
         if _MEMBER in file.read():
             raise EOFError("a part in the middle is damaged")
+
+
+class Line(msgspec.Struct, gc=False):
+    """What is read of a line."""
+
+    received_us: int
+    connection: str
+    wire: str = ""
+    event: str = ""
+    frame: str | None = None
+    frame_base64: bytes | None = None
+
+
+LINE: Final = msgspec.json.Decoder(Line)
+
+
+def told(lines: Iterable[Line]) -> Iterator[tuple[int, str, Wire, bytes | None]]:
+    """Time in microseconds, connection, wire and payload of each frame; of an opened connection without payload."""
+    for line in lines:
+        payload = line.frame_base64 if line.frame is None else line.frame.encode()
+        if payload is not None or line.event == _EVENTS[Kind.OPENED]:
+            yield line.received_us, line.connection, Wire(line.wire), payload
 
 
 _GZIP: Final = 31  # what zlib calls a gzip member
