@@ -14,7 +14,9 @@ from random import Random
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli import app
 from flows.collector.capture import FRAMES, PROBES, REPORT, Wanted, capture
 from flows.collector.journal import Kind
 from flows.collector.recordings import find
@@ -168,7 +170,7 @@ async def test_a_kill_loses_the_last_second_alone(tmp_path):
             for folder in folders
         ]
         try:
-            await until(lambda: all(size(folder / FRAMES) > 30_000 for folder in folders), 60)
+            await until(lambda: all(size(folder / FRAMES) > 30_000 for folder in folders), 25)
             ended = asyncio.get_running_loop().time()
             killed.send_signal(signal.SIGKILL)
             stopped.send_signal(signal.SIGINT)
@@ -213,6 +215,31 @@ def test_a_torn_tape_is_read_to_its_tear(tmp_path):
         cut.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
         with pytest.raises(RecordingError):
             list(find(cut)[0][0].items())
+    endless = data[:10] + b"\x00\xff\xff\x00\x00"  # a member that claims to hold what follows, and more
+    second = data.index(data[:8], 1)
+    cut.write_bytes(data[:second] + endless + data[second:])
+    with pytest.raises(RecordingError, match="in the middle"):
+        list(find(cut)[0][0].items())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--venue", "nowhere"), "--venue nowhere: is no venue; give polymarket or kalshi"),
+        (("--markets", "0"), "--markets 0: is neither a number above 0 nor ids"),
+        (("--markets", " , "), "--markets  , : is neither a number above 0 nor ids"),
+    ],
+)
+def test_options_that_cannot_be(options, said):
+    """Each is one line that says what to give."""
+    result = CliRunner().invoke(app, ["capture", *options])
+    assert isinstance(result.exception, SettingError) and said in str(result.exception)
+
+
+def test_help_teaches():
+    """What is written, how it ends, and examples."""
+    text = " ".join(CliRunner().invoke(app, ["capture", "--help"]).output.split())
+    assert all(word in text for word in ("movers replay", "report.json", "Ctrl-C", "movers capture --minutes 10"))
 
 
 @pytest.mark.asyncio
