@@ -22,7 +22,7 @@ from flows.collector.journal import Kind
 from flows.collector.recordings import find
 from flows.collector.replay import replay
 from flows.collector.segments import Segment
-from flows.collector.tape import Tape
+from flows.collector.tape import LEVEL, Tape, lines
 from flows.collector.timing import Timing
 from flows.simulator.service import simulate
 from flows.venues.base import Wire
@@ -215,11 +215,18 @@ def test_a_torn_tape_is_read_to_its_tear(tmp_path):
         cut.write_bytes(data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :])
         with pytest.raises(RecordingError):
             list(find(cut)[0][0].items())
-    endless = data[:10] + b"\x00\xff\xff\x00\x00"  # a member that claims to hold what follows, and more
-    second = data.index(data[:8], 1)
-    cut.write_bytes(data[:second] + endless + data[second:])
-    with pytest.raises(RecordingError, match="in the middle"):
-        list(find(cut)[0][0].items())
+
+
+def test_a_part_that_never_ends_is_no_tear(tmp_path):
+    """A broken part that swallows the whole ones after it is damage, although it looks as if it were torn off."""
+    path, members = tmp_path / "odd.jsonl.gz", (gzip.compress(b"%d\n" % number, LEVEL, mtime=0) for number in range(99))
+    first, second = [member for member in members if b"\n" not in member][:2]
+    endless = first[:10] + b"\x00\xff\xff\x00\x00"  # it claims to hold more than what follows
+    path.write_bytes(first + endless)
+    assert len(list(lines(path))) == 1
+    path.write_bytes(first + endless + second)
+    with pytest.raises(EOFError, match="in the middle"):
+        list(lines(path))
 
 
 @pytest.mark.parametrize(
