@@ -97,6 +97,7 @@ class _State(msgspec.Struct):
     guessed: dict[Sid, set[int]]
     last_seq: dict[Sid, tuple[int, int]]
     books: dict[Sid, set[int]]
+    awaited: dict[Sid, set[int]]
     named: set[str]
     trades: list[str]
     events: dict[str, RestEvent]
@@ -119,6 +120,7 @@ class Kalshi:
         self._guessed: dict[Sid, set[int]] = {}  # books whose no side was read before the scale was known
         self._last_seq: dict[Sid, tuple[int, int]] = {}  # the newest number, and when it came
         self._books: dict[Sid, set[int]] = {}  # markets whose book a sid keeps
+        self._awaited: dict[Sid, set[int]] = {}  # those whose book a hole has voided
         self._named: set[str] = set()
         self._trades = kalshi_rest.Seen()
         self._catalogue = kalshi_rest.Catalogue()
@@ -130,6 +132,7 @@ class Kalshi:
             self._guessed,
             self._last_seq,
             self._books,
+            self._awaited,
             self._named,
             self._trades.newest(),
             *self._catalogue.known(),
@@ -140,7 +143,7 @@ class Kalshi:
         """Go on from there."""
         found = _STATE.decode(state)
         self._yes_scale, self._guessed, self._last_seq = found.yes_scale, found.guessed, found.last_seq
-        self._books, self._named = found.books, found.named
+        self._books, self._awaited, self._named = found.books, found.awaited, found.named
         for trade_id in found.trades:
             self._trades.add(trade_id)
         self._catalogue.know(found.events, found.series)
@@ -150,10 +153,9 @@ class Kalshi:
         self._yes_scale.pop(opened.connection, None)
         for sid in [sid for sid in self._last_seq if sid.connection == opened.connection]:
             del self._last_seq[sid]
-        for sid in [sid for sid in self._books if sid.connection == opened.connection]:
-            del self._books[sid]
-        for sid in [sid for sid in self._guessed if sid.connection == opened.connection]:
-            del self._guessed[sid]
+        for known in (self._books, self._awaited, self._guessed):
+            for sid in [sid for sid in known if sid.connection == opened.connection]:
+                del known[sid]
 
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages."""
@@ -245,8 +247,11 @@ class Kalshi:
         self._last_seq[sid] = (wire.seq, frame.received)
         if last is None or wire.seq == last[0] + 1:
             return []
-        lost = sorted(self._books.pop(sid, ()))
-        return [Hole(lost, Gap.SEQUENCE_HOLE, last[1])] if lost else []
+        lost = self._books.pop(sid, set()) | self._awaited.get(sid, set())  # their books may have been in this hole
+        if not lost:
+            return []
+        self._awaited[sid] = lost
+        return [Hole(sorted(lost), Gap.SEQUENCE_HOLE, last[1])]
 
     # --- books -----------------------------------------------------------------------------------
 
@@ -278,33 +283,42 @@ class Kalshi:
         holes += self._learn_scale(sid, yes, no)
         asks = no if not no or self._is_yes_scale(sid, key) else [(ONE - level, amount) for level, amount in no]
         self._books.setdefault(sid, set()).add(key)
+        self._awaited.get(sid, set()).discard(key)
         return Message(Outcome.APPLIED, [*holes, *self._name(msg.market_ticker), Reset(key, yes, asks, None)])
 
     def _subscribed(self, wire: SubscribedFrame, frame: Frame) -> Message:
         """A subscription counts from one: what a former one of that number knew is void."""
         sid = Sid(frame.connection, wire.msg.sid)
         _, since = self._last_seq.pop(sid, (0, None))
+        self._awaited.pop(sid, None)
         return Message(Outcome.APPLIED, self._void(sid, self._books.pop(sid, set()), Gap.DISCONNECTED, since))
 
     def _unsubscribed(self, wire: UnsubscribedFrame, frame: Frame) -> Message:
-        sid = Sid(frame.connection, wire.sid)
-        return Message(Outcome.APPLIED, self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED, frame.received))
+        return Message(Outcome.APPLIED, self._ended(Sid(frame.connection, wire.sid), frame.received))
 
     def _ok(self, wire: OkFrame, frame: Frame) -> Message:
         """After an update the answer names every market that is left; books of others are no longer told of."""
         sid, left = Sid(frame.connection, wire.sid), wire.msg.market_tickers if isinstance(wire.msg, OkMsg) else None
         if left is None or sid not in self._books:
             return Message(Outcome.APPLIED)
-        gone = self._books[sid] - {key_of(ticker) for ticker in left if ticker}
+        kept = {key_of(ticker) for ticker in left if ticker}
+        gone = self._books[sid] - kept
         self._books[sid] -= gone
+        if sid in self._awaited:
+            self._awaited[sid] &= kept
         return Message(Outcome.APPLIED, self._void(sid, gone, Gap.UNSUBSCRIBED, frame.received))
 
     def _error(self, wire: ErrorFrame, frame: Frame) -> Message:
         """Some errors end the subscription, the rest refuse a command."""
         message, sid = ignored("error"), Sid(frame.connection, wire.sid)
         if wire.msg.code in ENDING:
-            message.actions = self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED, frame.received)
+            message.actions = self._ended(sid, frame.received)
         return message
+
+    def _ended(self, sid: Sid, received: int) -> list[Action]:
+        """The subscription is over."""
+        self._awaited.pop(sid, None)
+        return self._void(sid, self._books.pop(sid, set()), Gap.UNSUBSCRIBED, received)
 
     @staticmethod
     def _void(sid: Sid, markets: set[int], reason: Gap, since: int | None = None) -> list[Action]:

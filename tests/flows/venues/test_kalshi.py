@@ -211,6 +211,18 @@ def test_hole_voids_every_book_of_the_sid(name):
     assert len(run.tops(QUOTES, kal(TICKER))) == 2
 
 
+def test_book_that_another_hole_swallows():
+    """A book that was voided and has not come since is voided again by the next hole: it may have been in there."""
+    said = [
+        body("snapshot", seq=1), body("snapshot", seq=2, market_ticker=TICKER_2), body("delta", seq=5),
+        body("snapshot", seq=6), body("delta", seq=9), body("snapshot", seq=10),
+        body("snapshot", seq=11, market_ticker=TICKER_2), body("delta", seq=12), body("delta", seq=14),
+    ]  # fmt: skip
+    frames = [json.dumps(each).encode() for each in said]
+    holes = [action for message in parse_kalshi(*frames) for action in message.actions if isinstance(action, Hole)]
+    assert [set(hole.markets) for hole in holes] == [{kal(), kal(TICKER_2)}] * 3
+
+
 def test_hole_starts_at_the_sids_last_good_frame():
     """A market that was quiet for long is unknown from the last good frame of its sid, not from its own last change."""
     run = feed("snapshot")  # at second 1
