@@ -149,6 +149,68 @@ def maintain(
         raise typer.Exit(1)
 
 
+@app.command(rich_help_panel=RUN)
+def backfill(
+    since: Annotated[str, typer.Option(help="From when on: a UTC instant, or a look-back such as 6h.")],
+    until: Annotated[str | None, typer.Option(help="Until when: a UTC instant. Default: now.")] = None,
+    market: Annotated[
+        list[str] | None, typer.Option(help="A market id, with or without its venue; may be given several times.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All markets that are followed, or were in that time.")
+    ] = False,
+    venue: Annotated[str | None, typer.Option(help="polymarket or kalshi. Default: both.")] = None,
+    lake: LakeOption = None,
+    mode: ModeOption = None,
+) -> None:
+    """Fill what the lake missed with the venues' own history and trades: the gaps on record first, then the rest.
+
+    What is there already is not asked for, and nothing is stored twice: break it off and start it again at will.
+    `movers jobs` does it each hour for the last day. Exit code 0: filled. 1: something could not be filled, it is said
+    what and why. 2: it cannot be asked for.
+
+        movers backfill --all --since 6h
+        movers backfill --venue kalshi --all --since 2026-11-26T00:00:00Z --until 2026-11-26T12:00:00Z
+        movers backfill --market kalshi:KXFED-26DEC-T3.75 --since 2d
+    """
+    import asyncio
+
+    from flows import show
+    from flows.jobs import backfill as job
+    from lake.store import Store
+    from lake.vocab import Venue
+
+    if everything == bool(market):
+        raise SettingError("backfill: give --market ID, once or more, or --all")
+    if venue is not None and venue.lower() not in list(Venue):
+        raise SettingError(f"--venue {venue}: use one of {', '.join(Venue)}")
+    config = _settings(mode=mode, lake=lake)
+    wanted = job.Wanted(
+        since=_past(since),
+        until=None if until is None else _instant(until, "--until"),
+        venues=tuple(Venue) if venue is None else (Venue(venue.lower()),),
+        markets=market or None,
+    )
+    store = Store.open(config.lake_root, config.collector_mode)
+    with show.progress(err) as bar:
+        tasks = {name: bar.add_task(name.value, total=None, visible=False) for name in Venue}
+        try:
+            report = asyncio.run(
+                job.backfill(
+                    config,
+                    store,
+                    wanted,
+                    progress=lambda done, total, of: bar.update(tasks[of], completed=done, total=total, visible=True),
+                )
+            )
+        except KeyboardInterrupt:
+            say("broken off; what came in stays, and the same command goes on from there")
+            raise typer.Exit(130) from None
+    out.print(show.backfill(report))
+    if report.faults:
+        raise typer.Exit(1)
+
+
 @app.command("app", rich_help_panel=RUN)
 def pages() -> None:
     """Serve the pages on 127.0.0.1, port APP_PORT, until stopped."""
@@ -508,6 +570,18 @@ def _speed(text: str) -> float | None:
     if pace is not None and not 0 < pace < 1e9:
         raise SettingError(f"--speed {text}: is neither max nor a number above 0")
     return pace
+
+
+def _past(text: str) -> datetime:
+    """An instant, or as long ago as a text such as 6h says."""
+    from datetime import UTC
+
+    from lake.clock import parse_span
+
+    try:
+        return datetime.now(UTC) - parse_span(text)
+    except (ValueError, OverflowError, IndexError):
+        return _instant(text, "--since")
 
 
 def _day(text: str) -> date:

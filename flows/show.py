@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from flows.collector.replay import ReplayReport
+    from flows.jobs.backfill import BackfillReport
     from flows.jobs.maintenance import Report
     from lake.compact import Merge
     from lake.layout import Part
@@ -55,6 +56,12 @@ def steps(console: Console, name: str) -> Iterator[Callable[[int, int], None]]:
     with progress(console) as bar:
         task = bar.add_task(safe_text(name), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def backfill(report: BackfillReport) -> Text:
+    """What a back-fill brought, and each thing that it could not fill on a line of its own."""
+    lines = [report.brought(), *(f"not filled: {fault}" for fault in report.told())]
+    return Text("\n".join(safe_text(line, 500) for line in lines))
 
 
 def accounting(reports: Iterable[ReplayReport]) -> Table:

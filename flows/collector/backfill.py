@@ -6,7 +6,7 @@ a time goes through the pipeline, so live frames never wait long.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -15,6 +15,7 @@ import polars as pl
 from flows.collector.batches import batched
 from flows.collector.connection import Link, is_worth_a_word
 from flows.collector.http import Http, VenueError
+from flows.collector.tapes import Page, trades
 from flows.collector.universe import Listed
 from flows.venues.base import HISTORY_US, Wire
 from lake.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, floor_to, from_us
@@ -33,6 +34,9 @@ CANDLES: Final = 3_000
 PAUSE: Final = 0.1  # seconds between two answers
 MANY: Final = 200  # requests, of which a quarter is worth a word
 LEAST: Final = 2  # bars in a row: a single one may be missing, for venues leave some out
+
+CACHED: Final = 20.0  # seconds that an answer of Kalshi's may be old
+BEFORE_US: Final = 5 * SECOND_US  # before and after a hole, since clocks differ
 
 _BARS_A_MINUTE: Final = HISTORY_US // MINUTE_US
 
@@ -115,7 +119,7 @@ class Backfill:
             self._say(f"{name} is there")
             return
         began, failed = self._link.clock.monotonic(), 0
-        requests = [batch for group in _by_span(todo) for batch in batched(group, self._size(group[0]))]
+        requests = requests_of(todo, self._venue)
         for done, batch in enumerate(requests, 1):
             failed += not await self._ask(batch)
             if done % max(1, len(requests) // 4) == 0 and done < len(requests) and len(requests) >= MANY:
@@ -125,46 +129,81 @@ class Backfill:
         missed = f", {failed} of {len(requests)} requests failed" if failed else ""
         self._say(f"{name}: {len(todo):,} markets in {seconds:.0f} s{missed}")
 
-    def _size(self, hole: Hole) -> int:
-        if self._venue is Venue.POLYMARKET:
-            return TOKENS
-        return max(1, min(TICKERS, CANDLES // ((hole.end - hole.start) // MINUTE_US)))
-
     async def _ask(self, batch: list[Hole]) -> bool:
         """One request; its answer is a frame that has been consumed on return. False if there was none."""
         self.requests += 1
         try:
-            wire, answer = await (self._points(batch) if self._venue is Venue.POLYMARKET else self._candles(batch))
+            wire, answer = await history(self._http, self._venue, batch)
         except VenueError as exc:
             self.failures += 1
             if is_worth_a_word(self.failures):
                 self._say(f"history: {exc}")
             return False
         await self._link.intake.room()
-        self._link.intake.frame(f"{self._venue.value}-history", wire, answer)
+        self._link.intake.frame(history_name(self._venue), wire, answer)
         await self._link.intake.consumed()
         return True
 
-    async def _points(self, batch: list[Hole]) -> tuple[Wire, bytes]:
-        asked = {
-            "markets": [hole.market.tokens[0] for hole in batch],
-            "start_ts": batch[0].start // SECOND_US,
-            "end_ts": batch[0].end // SECOND_US,
-            "fidelity": HISTORY_US // MINUTE_US,
-        }
-        return Wire.POLYMARKET_HISTORY, await self._http.post("/batch-prices-history", msgspec.json.encode(asked))
-
-    async def _candles(self, batch: list[Hole]) -> tuple[Wire, bytes]:
-        asked = {
-            "market_tickers": ",".join(hole.market.native_id for hole in batch),
-            "start_ts": batch[0].start // SECOND_US,
-            "end_ts": batch[0].end // SECOND_US,
-            "period_interval": 1,
-        }
-        return Wire.KALSHI_HISTORY, await self._http.get("/markets/candlesticks", asked)
-
     def _say(self, line: str) -> None:
         self._link.say(f"{self._venue.value}: {line}")
+
+
+def history_name(venue: Venue) -> str:
+    """The connection that answers about the past carry."""
+    return f"{venue.value}-history"
+
+
+def requests_of(todo: Iterable[Hole], venue: Venue) -> list[list[Hole]]:
+    """The holes that one request asks for together, all of one span, in order."""
+    return [batch for group in _by_span(todo) for batch in batched(group, _together(venue, group[0]))]
+
+
+def _together(venue: Venue, hole: Hole) -> int:
+    if venue is Venue.POLYMARKET:
+        return TOKENS
+    return max(1, min(TICKERS, CANDLES // ((hole.end - hole.start) // MINUTE_US)))
+
+
+async def history(http: Http, venue: Venue, batch: list[Hole]) -> Page:
+    """The venue's history of these holes, which are of one span. Raises `VenueError`.
+
+    `http` is at `polymarket_clob_url` or `kalshi_api_url`.
+    """
+    start, end = batch[0].start // SECOND_US, batch[0].end // SECOND_US
+    if venue is Venue.POLYMARKET:
+        body = {
+            "markets": [hole.market.tokens[0] for hole in batch],
+            "start_ts": start,
+            "end_ts": end,
+            "fidelity": HISTORY_US // MINUTE_US,
+        }
+        return Wire.POLYMARKET_HISTORY, await http.post("/batch-prices-history", msgspec.json.encode(body))
+    asked = {
+        "market_tickers": ",".join(hole.market.native_id for hole in batch),
+        "start_ts": start + 1,  # a candle is named by its end: the one that ends at `start` is not of this span
+        "end_ts": end,
+        "period_interval": 1,
+    }
+    return Wire.KALSHI_HISTORY, await http.get("/markets/candlesticks", asked)
+
+
+async def missed_trades(http: Http, link: Link, since: int, until: int, tickers: Sequence[str] = ()) -> int:
+    """Kalshi's trades of [since, until) into the intake, as after a hole in the sequence of its trades; the pages.
+
+    Asked for ticker by ticker, or all of the venue if none is given, which takes a request for each thousand. It waits
+    until answers of before `until` are no longer in the venue's caches. A trade that came over the socket as well is
+    known by its id. Raises `VenueError`: what came in stands.
+    """
+    age = (link.clock.wall() - until) / SECOND_US
+    await asyncio.sleep(min(max(0.0, CACHED - age), CACHED))
+    pages = 0
+    for ticker in tickers or (None,):
+        asked = [] if ticker is None else [ticker]
+        async for wire, page in trades(http, Venue.KALSHI, asked, since - BEFORE_US, until + BEFORE_US):
+            await link.intake.room()
+            link.intake.frame(history_name(Venue.KALSHI), wire, page)
+            pages += 1
+    return pages
 
 
 def known(store: Store, venue: Venue, start: int, end: int) -> tuple[dict[int, frozenset[int]], frozenset[int]]:

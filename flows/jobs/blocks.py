@@ -64,13 +64,14 @@ class Source:
         assert table.time is not None
         parts = [part for part, span in self._files[table] if ledger.meets(span, start, end)]
         is_in = pl.col(table.time).is_between(moment(start), moment(end), closed="left")
-        return self.store.scan_parts(table, parts).filter(is_in).select(NEEDED[table])
+        return self.store.scan_parts(table, parts).filter(is_in, *_told(table)).select(NEEDED[table])
 
     def of_segments(self, table: Table, segments: Ranges) -> pl.LazyFrame:
         """market_key and the time of all rows of these segments, coalesced."""
         assert table.time is not None
         parts = [part for part, _ in self._files[table]]
-        return of_segments(self.store, table, parts, segments).select("market_key", time=table.time)
+        rows = of_segments(self.store, table, parts, segments).filter(*_told(table))
+        return rows.select("market_key", time=table.time)
 
     def blocks_from(self, instant: datetime) -> set[datetime]:
         """The blocks that end after `instant` and may have rows."""
@@ -91,6 +92,11 @@ class Source:
         if not place:
             return CARRIES.empty().collect().select(*CARRIES.columns)
         return self.store.load(_carry_part(self.venue, self.edges[place - 1])).filter(pl.col("kind") != _EDGE)
+
+
+def _told(table: Table) -> list[pl.Expr]:
+    """What of a table counts: that a gap was back-filled is told in a row of its own, and changes no price."""
+    return [~pl.col("backfilled").fill_null(False)] if table is GAPS else []
 
 
 def ticks_of(carried: pl.DataFrame, source: Source, start: datetime, end: datetime) -> Ticks:

@@ -40,6 +40,7 @@ class Wire(StrEnum):
     GAMMA = "polymarket/gamma"
     CLOB_BOOKS = "polymarket/books"
     POLYMARKET_HISTORY = "polymarket/history"
+    POLYMARKET_TRADES = "polymarket/trades"
     KALSHI_SOCKET = "kalshi/socket"
     KALSHI_REST = "kalshi/rest"
     KALSHI_HISTORY = "kalshi/history"

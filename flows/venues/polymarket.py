@@ -41,6 +41,7 @@ from flows.venues.decimals import ONE, price, quote, size
 from flows.venues.fields import said, since_epoch
 from flows.venues.gamma import catalogue, category, event_fields, market_fields, members
 from flows.venues.history import POINTS_ANSWER, points
+from flows.venues.polymarket_tape import fill
 from flows.venues.polymarket_wire import (
     FRAME,
     KIND,
@@ -126,6 +127,10 @@ class Polymarket:
         self._trade_ids, self._prints = OrderedDict.fromkeys(found.trade_ids), OrderedDict(found.prints)
         self._last_change, self._last_book = found.changes, found.books
 
+    def know(self, market: int, tokens: list[str]) -> None:
+        """The two tokens of a market, the first outcome's first, as a catalogue tells them."""
+        self._place(market, tokens)
+
     def opened(self, opened: Opened) -> None:
         """A new connection counts its fills from one; books of before it may be sent again."""
         for known in (self._fills, self._last_change, self._last_book):
@@ -147,6 +152,8 @@ class Polymarket:
             return self._history(frame)
         try:
             found = elements(payload)
+            if frame.wire is Wire.POLYMARKET_TRADES:
+                return [self._fill(raw, frame) for raw in reversed([*found])]  # oldest first, as the socket tells them
             if frame.wire is Wire.GAMMA:
                 found = (member for raw in found for member in members(raw))
             return [self._message(raw, frame) for raw in found]
@@ -288,9 +295,7 @@ class Polymarket:
         if len(counts) > _REMEMBERED:
             del counts[next(iter(counts))]
         if wire.transaction_hash:
-            key = f"{wire.transaction_hash}:{wire.asset_id}"
-            counts[key] += 1
-            return f"{wire.transaction_hash}-{wire.asset_id[-6:]}-{counts[key]}"
+            return _fill_id(counts, wire.transaction_hash, wire.asset_id)
         key = "|".join((wire.asset_id, wire.timestamp, wire.price, wire.size, wire.side))
         counts[key] += 1
         return blake2b(f"{key}|{counts[key]}".encode(), digest_size=16).hexdigest()
@@ -303,6 +308,22 @@ class Polymarket:
         _remember(self._prints, key, printed)
         here, there = printed if token.is_first else printed[::-1]
         return here <= there
+
+    def _fill(self, raw: bytes, frame: Frame) -> Message:
+        """A row of the tape: a taker's fill, told once, on the token that was traded."""
+        try:
+            row, actions = fill(raw), list[Action]()
+            token = self._token(row.condition_id, row.asset, actions)
+        except (msgspec.DecodeError, BadFrame, RecursionError, UnicodeError) as exc:
+            return dead(plain(exc), raw)
+        counts = self._fills.setdefault(frame.connection, Counter())
+        if len(counts) > _REMEMBERED:
+            del counts[next(iter(counts))]
+        taker = TakerSide.BUY if row.is_buyer is token.is_first else TakerSide.SELL
+        paid = row.paid if token.is_first else ONE - row.paid
+        trade_id = _fill_id(counts, row.transaction_hash, row.asset)
+        actions.append(Trade(token.market, trade_id, paid, row.amount, taker, row.event))
+        return Message(Outcome.APPLIED, actions)
 
     # --- history ---------------------------------------------------------------------------------
 
@@ -413,6 +434,13 @@ class Polymarket:
 
 def _key(native: str) -> int:
     return market_key(market_id(Venue.POLYMARKET, native))
+
+
+def _fill_id(counts: Counter[str], transaction: str, token: str) -> str:
+    """The transaction's hash and the fill's ordinal in it, counted in `counts`."""
+    key = f"{transaction}:{token}"
+    counts[key] += 1
+    return f"{transaction}-{token[-6:]}-{counts[key]}"
 
 
 def _time(milliseconds: str) -> int:

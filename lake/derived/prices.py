@@ -89,9 +89,17 @@ def distinct_trades(trades: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def distinct_gaps(gaps: pl.LazyFrame) -> pl.LazyFrame:
-    """Each gap once; a row that knows its end stands for the earlier row that did not."""
+    """Each gap once; a row that knows its end stands for the earlier row that did not.
+
+    It is back-filled if any row says so; such a row, told by another collector, changes nothing else.
+    """
     key = [*GAPS.key, *_venue_of(gaps)]
-    return gaps.sort("end_time", "seq", nulls_last=False).unique(key, keep="last", maintain_order=True)
+    if "backfilled" not in gaps.collect_schema():
+        return gaps.sort("end_time", "seq", nulls_last=False).unique(key, keep="last", maintain_order=True)
+    marked = gaps.with_columns(is_mark=pl.col("backfilled"), backfilled=pl.col("backfilled").any().over(key))
+    by = ("end_time", "is_mark", "seq")
+    ordered = marked.sort(by, descending=[False, True, False], nulls_last=False)
+    return ordered.unique(key, keep="last", maintain_order=True).drop("is_mark")
 
 
 def _venue_of(*frames: pl.LazyFrame) -> Sequence[str]:

@@ -216,6 +216,7 @@ def test_every_deployment_can_be_run(world):
     limit = "{'limit': 1, 'collision_strategy': 'CANCEL_NEW'}"
     assert output.splitlines() == [
         f"catalog-sync catalog-sync 0:15:00 {limit}",
+        f"backfill backfill 1:00:00 {limit}",
         f"compaction compaction 1:00:00 {limit}",
         f"maintenance maintenance 1:00:00 {limit}",
     ]
