@@ -19,13 +19,7 @@ from prefect.states import Crashed
 
 from lake import settings
 
-FINITE: Final = (
-    "refresh",
-    "catalog-sync",
-    "backfill",
-    "maintenance",
-    "compaction",
-)  # flows whose runs end within minutes
+FINITE: Final = ("refresh", "catalog-sync", "backfill", "maintenance", "compaction")  # flows whose runs soon end
 LOST: Final = timedelta(hours=1)
 BATCH: Final = 50  # runs; the most that the server deletes at once
 MOST_BATCHES: Final = 200  # a pass; the next one goes on

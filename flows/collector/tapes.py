@@ -1,9 +1,9 @@
 """The venues' tapes of past trades over REST: every page of a stretch of time, newest first.
 
 Both venues page from the newest trade back. Kalshi goes on by a cursor. Polymarket lets one page over so many rows
-only; from there the tape is asked for anew, up to the last second that was told, and the pages have to join: the row
-that was told last must come again, first. So a venue that counts its seconds otherwise, or does not heed the times that
-it is asked for, is found out, and no trade is left out in silence.
+only; from there the tape is asked for anew, up to the last second that was told. All pages have to join: each begins
+with what was told last. So a venue that does not heed the times that it is asked for, or whose rows move while they are
+paged over, is found out, and no trade is left out in silence.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -68,34 +68,46 @@ def trades(http: Http, venue: Venue, markets: Sequence[str], start: int, end: in
 
 
 async def _polymarket(http: Http, markets: Sequence[str], start: int, end: int) -> AsyncIterator[Page]:
-    asked: dict[str, str | int] = {
-        "market": ",".join(markets),
-        "takerOnly": "true",
-        "limit": PAGE,
-        "start": _before(start),
-    }
+    asked: dict[str, str | int] = {"market": ",".join(markets), "takerOnly": "true", "limit": PAGE}
+    asked["start"] = _before(start)
     until = second = _after(end)
-    last, ties, offset = None, 0, 0  # the row that was told last, and how many of its second were
+    recent, due, offset = list[msgspec.Raw](), list[msgspec.Raw](), 0  # told of this second and the next; to come again
     while True:
-        page = rows = _rows(await http.get("/trades", {**asked, "end": until, "offset": offset}))
-        if last is not None:
-            if not page or page[0] != last:
-                raise Refused("/trades: its pages do not join; the trades of that time are not whole")
-            rows = page[1:]
+        page = _rows(await http.get("/trades", {**asked, "end": until, "offset": offset}))
+        skipped, again = _joint(due, page, is_anywhere=offset == 0)
+        rows = page[again:]
         for row in rows:
             time = _time(row)
             if time > second:
                 raise Refused("/trades: tells trades of other times than those that were asked for, or in no order")
-            ties, second, last = ties + 1 if time == second else 1, time, row
+            if time < second:
+                recent = [each for each in recent if _time(each) <= time + 1]
+            second = time
+            recent.append(row)
         if rows:
             yield Wire.POLYMARKET_TRADES, msgspec.json.encode(rows)
         if len(page) < PAGE:
             return
+        due = page[-1:] if rows else due[skipped + again - 1 :]
         offset += len(page) - 1
         if offset > DEEPEST:
-            until, offset = second, ties - 1
-        if offset > DEEPEST:
-            raise Refused(f"/trades: more than {DEEPEST:,} trades of one second cannot be paged over")
+            if until == second + 1:
+                raise Refused(f"/trades: more than {DEEPEST:,} trades of one second cannot be paged over")
+            until, due, offset = second + 1, recent, 0
+
+
+def _joint(due: list[msgspec.Raw], page: list[msgspec.Raw], *, is_anywhere: bool) -> tuple[int, int]:
+    """Where in `due` the page begins, and how many of its rows are of it. Raises `Refused` if it does not join.
+
+    It begins with the first of `due`, or anywhere in it, and goes on with what follows there.
+    """
+    for first in range(len(due) if is_anywhere else min(1, len(due))):
+        count = min(len(due) - first, len(page))
+        if count and page[:count] == due[first : first + count]:
+            return first, count
+    if due:
+        raise Refused("/trades: its pages do not join; the trades of that time are not whole")
+    return 0, 0
 
 
 async def _kalshi(http: Http, ticker: str | None, start: int, end: int) -> AsyncIterator[Page]:

@@ -33,6 +33,7 @@ from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
 from lake import retain
 from lake.clock import DAY_US, MINUTE_US, day_of, floor_to, from_us, to_us
+from lake.derived.bars import BACKFILLED_AGE
 from lake.errors import SettingError
 from lake.lease import sole
 from lake.schema import BLOCKS, GAPS, HISTORY, QUOTES, TRADES
@@ -43,7 +44,7 @@ from lake.vocab import Mode, Venue
 
 COLLECTOR: Final = "backfill"
 
-SETTLED_US: Final = 2 * MINUTE_US
+SETTLED_US: Final = BACKFILLED_AGE // timedelta(microseconds=1)
 """Nothing younger is asked for: a venue's tape lags behind its socket."""
 
 REACH_US: Final = 14 * DAY_US
@@ -122,7 +123,7 @@ async def backfill(
         report = BackfillReport(next_epoch(own, COLLECTOR))
         run = _Run(own, AnsweredFile(own.local), report, now, progress)
         chosen = await asyncio.to_thread(chosen_markets, own, settings, venues, wanted.markets)
-        make = open_http or _opener(now)
+        make = open_http or _opener(settings, now)
         work = [_Venue(run, venue, settings, make) for venue in venues if wanted.markets is None or chosen[venue]]
         await asyncio.gather(*(each.fill(chosen[each.venue], start, end, wanted.markets) for each in work))
         return run.report
@@ -360,8 +361,8 @@ def _venues(settings: Settings, wanted: Wanted) -> list[Venue]:
     return venues
 
 
-def _opener(clock: Clock) -> OpenHttp:
+def _opener(settings: Settings, clock: Clock) -> OpenHttp:
     def make(address: str, rate: float) -> Http:
-        return Http(address, rate=rate, rng=Random(), timing=Timing(), clock=clock)
+        return Http(address, rate=rate, rng=Random(), timing=Timing.of(settings), clock=clock)
 
     return make

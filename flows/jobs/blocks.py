@@ -38,7 +38,17 @@ Keys = frozenset[int] | None
 
 NEEDED: Final[Mapping[Table, tuple[str, ...]]] = {
     QUOTES: ("market_key", "event_time", "seq", "bid", "ask"),
-    TRADES: ("market_key", "event_time", "seq", "trade_id", "price", "size", "taker_side", "is_block_trade"),
+    TRADES: (
+        "market_key",
+        "event_time",
+        "received_time",
+        "seq",
+        "trade_id",
+        "price",
+        "size",
+        "taker_side",
+        "is_block_trade",
+    ),
     GAPS: ("market_key", "start_time", "end_time", "seq", "connection", "reason"),
     VENUE_STATS: ("market_key", "received_time", "seq", "volume_24h_usd", "volume_24h_contracts"),
 }
@@ -205,12 +215,13 @@ class Restatement:
         if not self._made:
             return
         hour = _hour(self._made[0].start)
+        finer = BARS.empty().collect()
         whole = self._put(BLOCKS, f"{hour:%H}", hour, [(each, each.block) for each in self._made])
         for every in SHORT:
             fresh = [(each, each.bars[every].drop("interval")) for each in self._made]
-            self._put(BARS, f"{DAY_FILE}-{hour:%H}", hour, fresh, interval=every)
+            finer = self._put(BARS, f"{DAY_FILE}-{hour:%H}", hour, fresh, interval=every)
             self._count(every, sum(frame.height for _, frame in fresh))
-        folds = folded(whole.lazy(), "1h", self.until).drop("interval").collect()
+        folds = _marked(folded(whole.lazy(), "1h", self.until).drop("interval").collect(), finer)
         part = self._part(BARS, DAY_FILE, hour.date(), interval="1h")
         old = self._load(part).filter(pl.col("bar_start") != moment(hour))
         self.source.store.replace(part, pl.concat([old, folds]).sort(BARS.order))
@@ -220,7 +231,8 @@ class Restatement:
     def _fold_day(self, day: date) -> None:
         store, venue = self.source.store, self.source.venue
         rows = store.scan(BLOCKS, venues=[venue], dates=[day])
-        folds = folded(rows, "1d", self.until).drop("interval").collect()
+        hours = self._load(self._part(BARS, DAY_FILE, day, interval="1h"))
+        folds = _marked(folded(rows, "1d", self.until).drop("interval").collect(), hours)
         store.replace(self._part(BARS, DAY_FILE, day, interval="1d"), folds.sort(BARS.order))
         self._count("1d", folds.height)
 
@@ -249,6 +261,12 @@ class Restatement:
 
     def _count(self, every: str, count: int) -> None:
         self.written[every] = self.written.get(every, 0) + count
+
+
+def _marked(folds: pl.DataFrame, finer: pl.DataFrame) -> pl.DataFrame:
+    """Bars of one long interval, back-filled where one of the market's `finer` bars, those of that interval, is."""
+    which = finer.filter("is_backfilled")["market_key"].unique()
+    return folds.with_columns(is_backfilled=pl.col("market_key").is_in(which.implode()))
 
 
 def _wide_gaps(gaps: pl.LazyFrame, before: datetime) -> list[WideGap]:

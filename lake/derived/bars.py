@@ -1,10 +1,12 @@
 """OHLC bars of the reference price, of the quotes, and of what was traded.
 
 A bar exists where at least one quote or trade lies in it; filling the rest is the reader's choice.
-Coverage counts what was held as well, so a bar with one quote in a quiet market is covered whole.
+Coverage counts what was held as well, so a bar with one quote in a quiet market is covered whole. A bar counts as
+back-filled if a trade in it came in long after it happened: no feed told of it.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 import polars as pl
 
@@ -13,6 +15,9 @@ from lake.derived.exact import decimal, share, whole
 from lake.derived.prices import distinct_trades, moment
 from lake.schema import BAR_INTERVALS, BARS, TIME
 from lake.vocab import TakerSide
+
+BACKFILLED_AGE: Final = timedelta(minutes=2)
+"""A trade that comes in so long after it happened, or later, is back-filled."""
 
 
 def bars(
@@ -39,7 +44,10 @@ def bars(
         ohlc(prices, every, start, end, until)
         .join(added, on=["market_key", "bar_start"], how="left")
         .sort("market_key", "bar_start")
-        .with_columns(pl.col("volume_contracts", "notional_usd", "buy_notional_usd", "trades").fill_null(0))
+        .with_columns(
+            pl.col("volume_contracts", "notional_usd", "buy_notional_usd", "trades").fill_null(0),
+            is_backfilled=pl.col("backfilled").fill_null(0) > 0,
+        )
         .select(*BARS.columns, interval=pl.lit(every))
     )
 
@@ -128,14 +136,18 @@ def _parts(name: str, prefix: str) -> list[pl.Expr]:
 
 def volumes(tape: pl.LazyFrame, width: int) -> pl.LazyFrame:
     """What was traded by market and `bar_start`, `tape` having each trade once: contracts, notional (USD) and of it
-    buy_notional in whole millionths; trades; and without block trades tape_trades, tape_notional.
+    buy_notional in whole millionths; trades, of them backfilled; and without block trades tape_trades, tape_notional.
     """
+    is_late = pl.lit(False)
+    if "received_time" in tape.collect_schema():
+        is_late = (pl.col("received_time") - pl.col("event_time") >= BACKFILLED_AGE).fill_null(False)
     notional, is_block = whole(pl.col("price") * pl.col("size")), pl.col("is_block_trade").fill_null(False)
     return tape.group_by("market_key", bar_start(width)).agg(
         contracts=whole(pl.col("size")).sum(),
         notional=notional.sum(),
         buy_notional=notional.filter(pl.col("taker_side") == TakerSide.BUY).sum(),
         trades=pl.len().cast(pl.Int64),
+        backfilled=is_late.sum().cast(pl.Int64),
         tape_trades=(~is_block).sum().cast(pl.Int64),
         tape_notional=notional.filter(~is_block).sum(),
     )
