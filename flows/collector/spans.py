@@ -48,7 +48,7 @@ def within(spans: Iterable[Span], start: int, end: int) -> Spans:
 
 def widened(spans: Iterable[Span], width: int) -> Spans:
     """`spans` out to whole multiples of `width`."""
-    return joined((floor_to(start, width), -floor_to(-end, width)) for start, end in spans)
+    return joined((floor_to(start, width), -floor_to(-end, width)) for start, end in spans if start < end)
 
 
 def is_within(span: Span, spans: Spans) -> bool:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from datetime import date
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from lake import layout
 from tests.environment import RECORDINGS, forget_settings
 from tests.session import SESSION, beginning, run
 from tests.waiting import at_most
@@ -258,6 +260,7 @@ def test_help_is_quick():
     script = """
 import sys
 from flows import cli
+from lake import layout
 sys.argv = ["movers", "--help"]
 try:
     cli.main()
@@ -270,7 +273,9 @@ print(sorted({"duckdb", "httpx", "polars", "prefect", "pyarrow", "pydantic", "ai
     assert all(name in ran.stdout for name in ("up", "simulate", "collect", "jobs", "app", "query", "top", "replay"))
 
 
-@pytest.mark.parametrize("command", ["up", "simulate", "collect", "jobs", "app", "query", "top", "replay", "demo"])
+@pytest.mark.parametrize(
+    "command", ["up", "simulate", "collect", "jobs", "app", "query", "top", "replay", "demo", "backfill"]
+)
 def test_each_command_explains_itself(movers, command):
     """A sentence on what it does, and its options with what they mean."""
     code, out, _ = movers(command, "--help")
@@ -357,3 +362,58 @@ def test_maintain_merges_and_changes_no_answer(movers, lake, tmp_path):
     assert code == 0
     assert set(lake.glob("quotes/**/*.parquet")) == merged
     assert [movers(*each) for each in ask] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (("--since", "6h"), "give --market ID, once or more, or --all"),
+        (("--since", "6h", "--all", "--market", "x"), "give --market ID, once or more, or --all"),
+        (("--since", "yesterday", "--all"), "--since yesterday"),
+        (("--since", "6h", "--until", "soon", "--all"), "--until soon"),
+        (("--since", "6h", "--all", "--venue", "nyse"), "--venue nyse: use one of polymarket, kalshi"),
+        (("--since", "2099-01-01T00:00:00Z", "--all"), "2099-01-01T00:00:00Z: is not in the past"),
+        (("--since", "6h", "--until", "2026-01-01T00:00:00Z", "--all"), "is not before --until"),
+        (("--since", "2020-01-01T00:00:00Z", "--all"), "further back than what can be filled"),
+        (("--since", "6h", "--market", "kalshi:KXNONE"), "--market kalshi:KXNONE"),
+        (("--since", "6h", "--all", "--mode", "replay"), "replay"),
+    ],
+)
+def test_backfill_refuses_what_cannot_be(movers, tmp_path, arguments, names):
+    """One line that names it, exit code 2."""
+    from lake.store import Store
+    from lake.vocab import Mode
+
+    for mode in (Mode.SIMULATED, Mode.REPLAY):
+        Store.create(tmp_path / "data" / mode.lake, mode)
+    code, out, said = movers("backfill", *arguments)
+    assert (code, out) == (2, "")
+    assert names in said and len(said.split("\n")) <= 3 and "Traceback" not in said
+
+
+def test_backfill_says_what_was_not_filled(movers, monkeypatch, tmp_path):
+    """Venues that do not answer are named with the reason, each once, and the exit code is 1."""
+    from lake.schema import MARKETS
+    from lake.store import Store
+    from lake.vocab import Mode, Venue, market_id, market_key
+
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = str(held.getsockname()[1])
+        for name in ("SIMULATOR_KALSHI_PORT", "SIMULATOR_POLYMARKET_PORT"):
+            monkeypatch.setenv(name, port)
+        monkeypatch.setenv("WSS_RECONNECT_DELAY", "0.01")
+        store = Store.create(tmp_path / "data" / "simulated", Mode.SIMULATED)
+        known = market_id(Venue.KALSHI, "KXACME")
+        row = dict.fromkeys(MARKETS.columns) | {
+            "market_key": market_key(known), "market_id": known, "title": "Acme", "tags": [], "status": "active",
+            "as_of": 1_790_000_000_000_000, "seq": 0,
+        }  # fmt: skip
+        frame = MARKETS.frame([tuple(row[name] for name in MARKETS.columns)])
+        part = layout.part(MARKETS, "test-0-0-0", venue="kalshi", date=date(2026, 9, 21))
+        (store.root / part.path).parent.mkdir(parents=True)
+        frame.write_parquet(store.root / part.path)
+        code, out, said = movers("backfill", "--market", "KXACME", "--since", "1h")
+    assert code == 1
+    assert "not filled: kalshi: broke off" in out and "refused the connection" in out
+    assert "0 bars and 0 trades were missing" in out and "Traceback" not in said

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import Counter
+from random import Random
 
 import httpx
 import polars as pl
@@ -10,17 +11,20 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from flows.collector import tapes
+from flows.collector.backfill import missed_trades
+from flows.collector.connection import Link
 from flows.collector.http import Http
+from flows.collector.intake import Intake
 from flows.collector.pipeline import Pipeline
 from flows.collector.sealing import publish
 from flows.collector.segments import Segment
-from flows.collector.timing import Clock
+from flows.collector.timing import Clock, Limiter, Timing
 from flows.jobs.answered import FILE
 from flows.jobs.backfill import Wanted, backfill
 from flows.jobs.catalog import sync_catalog
 from flows.jobs.refresh import refresh_bars
 from flows.simulator.base import Kind
-from flows.venues.base import Closed, Frame, Opened, Wire
+from flows.venues.base import Closed, Frame, Opened, Trade, Wire
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
 from lake.clock import HOUR_US, SECOND_US, from_us
@@ -114,12 +118,13 @@ async def live(world: World, hole: tuple[int, int] = (0, 0)) -> Store:
         channels, tickers = ["orderbook_delta", "ticker", "trade"], [each.native_id for each in living[K]]
         params = {"channels": channels, "market_tickers": tickers, "use_yes_price": True}
         await kalshi.send(json.dumps({"id": 1, "cmd": "subscribe", "params": params}))
+        first = {P: await until_pong(poly), K: await until_ok(kalshi)}  # then both are subscribed
         for second in range(SECONDS):
             sim.run(1)
             if second == 40:  # when all that there will be are listed, and none is over
                 await sync_catalog(world.settings, store)
                 await poly.send(json.dumps({"assets_ids": tokens, "operation": "subscribe"}))
-            told = {P: await until_pong(poly), K: await until_ok(kalshi)}
+            told = {P: first.pop(P, []) + await until_pong(poly), K: first.pop(K, []) + await until_ok(kalshi)}
             at = sim.simulation.at
             for venue, frames in told.items():
                 name = f"{venue.value}-1"
@@ -381,3 +386,27 @@ async def test_what_is_not_over_waits(world):
     (store.local / FILE).write_bytes(b'{"kalshi"')
     assert (await world.fill(store)).requests > 0
     assert world.stored(store) == world.trades()
+
+
+async def test_a_hole_in_kalshis_trades_is_mended_by_the_collector(world, monkeypatch):
+    """Its trades come into the intake as frames of history; those that the socket told are known by their ids."""
+    monkeypatch.setattr("flows.collector.backfill.CACHED", 0.0)
+    store = await live(world, hole=(60, 120))
+    clock = world.clock
+    intake = Intake(0, clock)
+    link = Link(intake, clock, Timing(), Random(1), Limiter(1), print, lambda *_: None)
+    address, hole = world.settings.addresses.kalshi_api_url, (START + 60 * SECOND_US, START + 120 * SECOND_US)
+    tickers = [each.native_id for each in world.venues.world.all if each.venue is K]
+    had = set(store.scan(TRADES).collect()["trade_id"])
+    for asked in ((), tickers):
+        http = Http(address, rate=1_000, rng=Random(1), timing=Timing())
+        pages = await missed_trades(http, link, *hole, asked)
+        await http.close()
+        frames = [item for item in iter(intake.take, None) if isinstance(item, Frame)]
+        assert pages == len(frames) > 0 and {frame.connection for frame in frames} == {"kalshi-history"}
+        adapter = Kalshi(use_yes_price=True)
+        found = [each for frame in frames for message in adapter.parse(frame) for each in message.actions]
+        ids = {each.trade_id for each in found if isinstance(each, Trade)}
+        told = world.venues.world.happenings(*hole)
+        assert {each.trade_id for each in told if each.kind is Kind.TRADE and each.market.venue is K} <= ids
+        assert ids & had

@@ -454,3 +454,59 @@ def test_actions_are_typed():
     assert change.best == (500_000, 520_000)
     trade = actions("new_market", "last_trade_price", of=Trade)[0]
     assert (trade.price, trade.size, trade.taker_side) == (520_000, 25_500_000, TakerSide.BUY)
+
+
+# --- the tape of past trades ---------------------------------------------------------------------
+
+
+TAPE = Wire.POLYMARKET_TRADES
+
+
+def told(token: str = YES, price: float = 0.52, side: str = "BUY", **other: object) -> dict:
+    said = {"proxyWallet": "0x1", "asset": token, "conditionId": MARKET, "size": 10, "price": price, "side": side}
+    return said | {"timestamp": 1_790_000_003, "transactionHash": "0xabc", "title": "$x$"} | other
+
+
+def test_the_tape_tells_trades_as_the_socket_does():
+    """Price, size, side and id are those of the socket's print, on either token; the time is cut to the second."""
+    for token, price, side in ((YES, "0.52", "BUY"), (NO, "0.48", "SELL"), (NO, "0.37", "BUY")):
+        [live] = feed().send(traded(token, price, side)).rows(TRADES)
+        [past] = feed().send([told(token, float(price), side)], wire=TAPE).rows(TRADES)
+        same = ("market_key", "trade_id", "price", "size", "taker_side")
+        assert [live[name] for name in same] == [past[name] for name in same]
+
+
+def test_fills_of_one_transaction_are_counted_from_the_oldest():
+    """A page is newest first: its last row is the transaction's first fill; both sides of a market are told apart."""
+    page = [told(size=3), told(size=2), told(NO, 0.48, "SELL", size=4), told(size=1)]
+    rows = feed().send(page, wire=TAPE).rows(TRADES)
+    found = {row["size"]: row["trade_id"].partition("-")[2] for row in rows}
+    assert found == {1: f"{YES[-6:]}-1", 2: f"{YES[-6:]}-2", 3: f"{YES[-6:]}-3", 4: f"{NO[-6:]}-1"}
+
+
+def test_many_decimals_of_an_average():
+    """A price that is the mean of several is taken to the sixth decimal."""
+    [row] = feed().send([told(price=0.2972581967)], wire=TAPE).rows(TRADES)
+    assert row["price"] == 0.297258
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"price": 1.2}, "outside 0..1"),
+        ({"price": "NaN"}, "out of range"),
+        ({"size": 0}, "size 0"),
+        ({"size": -1}, "negative"),
+        ({"side": "HOLD"}, "neither BUY nor SELL"),
+        ({"transactionHash": ""}, "transactionHash"),
+        ({"timestamp": "soon"}, "timestamp"),
+        ({"timestamp": 10**14}, "outside the years"),
+        ({"asset": "9" * 20}, "none of the two"),
+    ],
+)
+def test_bad_rows_of_the_tape_are_dead(changed, reason):
+    """One bad row is a dead letter with its reason; the rows beside it are taken."""
+    run = feed().send([told() | changed, told(size=7)], wire=TAPE)
+    assert [row["size"] for row in run.rows(TRADES)] == [7]
+    [letter] = run.rows(DEAD_LETTERS)
+    assert reason in letter["reason"]

@@ -187,3 +187,12 @@ def test_complement_mirrors(session: Session):
         expected = bar.select((1 - pl.col(back)).alias(name)).to_series()
         assert_series_equal(other[name], expected, abs_tol=1e-9)
     assert other["coverage"].equals(bar["coverage"])
+
+
+def test_trades_that_came_in_long_after():
+    """A bar is back-filled from two minutes between a trade and its receipt on; one that the feed told is not."""
+    early, late = (instant(at) for at in ("10:02:09.999999", "10:03:40"))
+    found = bars_of_rows(
+        trade(at="10:00:10", received_time=early), trade(at="10:01:40", received_time=late), trade(at="10:01:50")
+    )
+    assert [(bar["trades"], bar["is_backfilled"]) for bar in found] == [(1, False), (2, True)]

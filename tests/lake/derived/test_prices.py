@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake.derived.prices import holds, reference
+from lake.derived.prices import distinct_gaps, holds, reference
 from lake.schema import GAPS, QUOTES, TRADES
 from tests.builders import gap, gaps, instant, quote, quotes, trade, trades
 from tests.lake.derived import naive
@@ -250,3 +250,27 @@ def test_holds_tile_the_time(session: Session):
     for _, rows in held.group_by("market_key", maintain_order=True):
         assert rows["from_time"][1:].to_list() == rows["until_time"][:-1].to_list()
         assert rows["until_time"][-1] == end
+
+
+def test_a_gap_that_was_filled_is_the_same_gap():
+    """That it was back-filled is told by another collector, under any seq: each gap stands once, and says so."""
+    for own, other in ((5, 9), (9, 5)):
+        told = gap("10:00:00", seq=own), gap("10:00:10", "10:00:20", seq=own)
+        marks = [row | {"backfilled": True, "seq": other} for row in told]
+        found = distinct_gaps(gaps(*marks, *told)).sort("start_time").collect()
+        assert found["backfilled"].to_list() == [True, True] and found["seq"].to_list() == [own, own]
+        closed = gap("10:00:00", "10:00:05", seq=own + 1)
+        [first, _] = distinct_gaps(gaps(*told, marks[0], closed)).sort("start_time").collect().rows(named=True)
+        assert (first["end_time"], first["backfilled"], first["seq"]) == (instant("10:00:05"), True, own + 1)
+
+
+@examples(40)
+@given(sessions(), st.data())
+def test_filled_gaps_change_no_price(session: Session, data):
+    """The reference price is the same whichever gaps were back-filled."""
+    chosen = data.draw(st.sets(st.sampled_from(range(len(session.gaps))))) if session.gaps else set()
+    marks = [session.gaps[place] | {"backfilled": True, "seq": data.draw(st.integers(0, 10**6))} for place in chosen]
+    quote_rows, trade_rows, gap_rows = session.frames
+    plain = reference(quote_rows, trade_rows, gap_rows).collect()
+    marked = reference(quote_rows, trade_rows, gaps(*session.gaps, *marks)).collect()
+    assert plain.equals(marked)
