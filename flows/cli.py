@@ -206,7 +206,7 @@ def backfill(
         except KeyboardInterrupt:
             say("broken off; what came in stays, and the same command goes on from there")
             raise typer.Exit(130) from None
-    out.print(show.backfill(report))
+    out.print(show.backfill(report), soft_wrap=True)
     if report.faults:
         raise typer.Exit(1)
 

@@ -52,8 +52,9 @@ REACH_US: Final = 14 * DAY_US
 
 RATES: Final = {"data": 6.0, "clob": 8.0, "kalshi": 6.0}  # requests a second, a third of what a venue allows, or less
 GIVEN_UP: Final = 3  # failures in a row after which a venue is left alone
-MOST_ASKS: Final = 500  # whose answers are published together
+MOST_ASKS: Final = 500  # whose answers are published together,
 MOST_BYTES: Final = 8 << 20
+MOST_SECONDS: Final = 5.0  # or what came in so long: a kill costs no more
 
 OpenHttp = Callable[[str, float], Http]
 """A client of that address, for so many requests a second."""
@@ -193,6 +194,7 @@ class _Venue:
         self._adapter: Adapter = Kalshi(use_yes_price=True)
         self._answers, self._asks = list[Page](), list[Ask]()
         self._bytes = self._failed = 0
+        self._flushed = run.clock.monotonic()
 
     async def fill(self, chosen: list[Listed], start: int, end: int, named: Sequence[str] | None) -> None:
         """Ask for what is missing of [start, end), publish it, tell which gaps are filled."""
@@ -202,6 +204,8 @@ class _Venue:
         if self.venue is Venue.POLYMARKET:
             self._adapter = self._knowing(every + chosen)
         markets = every if named is None else chosen
+        if not markets:
+            self._fault("the lake knows no market of it yet; `movers collect` or `movers jobs` reads its catalogue")
         asks = plan(markets, lake.gaps, lake.known, answered, start, end)
         https = self._https()
         try:
@@ -245,11 +249,13 @@ class _Venue:
         self._answers += answers
         self._asks += batch
         self._bytes += sum(len(answer) for _, answer in answers)
-        if self._bytes >= MOST_BYTES or len(self._asks) >= MOST_ASKS:
+        age = self._run.clock.monotonic() - self._flushed
+        if self._bytes >= MOST_BYTES or len(self._asks) >= MOST_ASKS or age >= MOST_SECONDS:
             await self._flush()
 
     async def _flush(self) -> None:
         answers, asks, self._answers, self._asks, self._bytes = self._answers, self._asks, [], [], 0
+        self._flushed = self._run.clock.monotonic()
         if asks:
             await self._run.publish(self._adapter, self.venue, answers, asks)
 

@@ -1,8 +1,10 @@
 """What a lake missed is filled over real HTTP from the simulated venues: whole, once, and from where it broke off."""
 
 import json
+import os
 import shutil
 from collections import Counter
+from datetime import timedelta
 from random import Random
 
 import httpx
@@ -22,11 +24,13 @@ from flows.collector.timing import Clock, Limiter, Timing
 from flows.jobs.answered import FILE
 from flows.jobs.backfill import Wanted, backfill
 from flows.jobs.catalog import sync_catalog
+from flows.jobs.maintenance import maintain
 from flows.jobs.refresh import refresh_bars
 from flows.simulator.base import Kind
 from flows.venues.base import Closed, Frame, Opened, Trade, Wire
 from flows.venues.kalshi import Kalshi
 from flows.venues.polymarket import Polymarket
+from lake import retain
 from lake.clock import HOUR_US, SECOND_US, from_us
 from lake.derived.prices import distinct_gaps
 from lake.errors import LakeError, SettingError
@@ -119,8 +123,8 @@ async def live(world: World, hole: tuple[int, int] = (0, 0)) -> Store:
         params = {"channels": channels, "market_tickers": tickers, "use_yes_price": True}
         await kalshi.send(json.dumps({"id": 1, "cmd": "subscribe", "params": params}))
         first = {P: await until_pong(poly), K: await until_ok(kalshi)}  # then both are subscribed
-        for second in range(SECONDS):
-            sim.run(1)
+        for second in range(0, SECONDS, 2):
+            sim.run(2)
             if second == 40:  # when all that there will be are listed, and none is over
                 await sync_catalog(world.settings, store)
                 await poly.send(json.dumps({"assets_ids": tokens, "operation": "subscribe"}))
@@ -410,3 +414,38 @@ async def test_a_hole_in_kalshis_trades_is_mended_by_the_collector(world, monkey
         told = world.venues.world.happenings(*hole)
         assert {each.trade_id for each in told if each.kind is Kind.TRADE and each.market.venue is K} <= ids
         assert ids & had
+
+
+async def test_older_than_the_venue_keeps(world):
+    """Kalshi says how far back its trades go: what is older is said to be lost, what is younger comes all the same."""
+    world.venues.run(40)
+    store = await world.lake()
+    world.end()
+    ticker = world.venues.world.all[7].native_id
+    report = await world.fill(store, Wanted(from_us(NOW - 26 * HOUR_US), from_us(UNTIL), markets=[ticker]))
+    [fault] = report.faults
+    assert fault.startswith("kalshi: serves no trades of before 2026-") and report.rows["history"] > 200
+    assert world.stored(store) == Counter({row: count for row, count in world.trades().items() if row[0] == ticker})
+
+
+async def test_lake_without_markets(world):
+    """Where no catalogue was read yet there is nothing to ask for: that is said of each venue."""
+    report = await world.fill(world.empty())
+    assert len(report.faults) == 2 and all("knows no market" in fault for fault in report.faults)
+
+
+async def test_old_days_are_merged_as_others_are(world):
+    """Files of a back-fill lie in the day of their rows; merged, the lake has the same rows, and is sound."""
+    world.venues.run(40)
+    store = await world.lake()
+    world.end()
+    await world.fill(store)
+    day = f"date={from_us(START).date()}"
+    assert {path.parent.name for path in store.root.glob("trades/**/*.parquet")} == {day}
+    before = world.stored(store)
+    now = from_us(NOW) + timedelta(days=3)
+    for path in store.root.rglob("*.parquet"):
+        os.utime(path, (NOW / 1e6, NOW / 1e6))
+    report = maintain(store, now, retain.kept(None, 24), trash_age=timedelta(hours=24))
+    assert report.faults == [] and len([*store.root.glob("trades/**/*.parquet")]) == 2
+    assert world.stored(store) == before and errors(store) == []
