@@ -24,6 +24,8 @@ from flows.collector.timing import Clock, Limiter, Timing
 from flows.jobs.answered import FILE
 from flows.jobs.backfill import Wanted, backfill
 from flows.jobs.catalog import sync_catalog
+from flows.jobs.found import gap_rows
+from flows.jobs.holes import Gap as HeldGap
 from flows.jobs.maintenance import maintain
 from flows.jobs.refresh import refresh_bars
 from flows.simulator.base import Kind
@@ -251,6 +253,12 @@ async def test_filled_trades_reach_the_bars(world):
     minutes = found.filter(interval="1m")
     in_hole = pl.col("bar_start").dt.epoch("us").is_between(START + 60 * SECOND_US, START + 119 * SECOND_US)
     assert minutes.filter(in_hole & (pl.col("trades") > 0))["is_backfilled"].all()
+    rows = distinct_gaps(store.scan(GAPS)).collect()
+    segment = Segment(7 << 40, NOW, 7 << 40, NOW)
+    segment.rows[GAPS, "kalshi"] = gap_rows(rows, [HeldGap(None, 0, None, place) for place in range(3)], 7 << 40)
+    publish(store, segment, "other")
+    report = refresh_bars(store)
+    assert (report.segments, report.markets) == (1, 0)  # that a gap was filled is no news of a price
     anew = found.sort("interval", "market_key", "bar_start")
     refresh_bars(store, anew=True)
     assert_frame_equal(store.scan(BARS).collect().sort("interval", "market_key", "bar_start"), anew)
@@ -306,6 +314,19 @@ async def test_one_market(world):
     report = await world.fill(store, Wanted(from_us(SINCE), from_us(UNTIL), markets=[one, f"kalshi:{two}", two]))
     assert (report.markets, report.faults) == (2, Counter())
     assert {name for name, *_ in world.stored(store)} == {one, two}
+
+
+async def test_no_more_than_was_asked_for(world):
+    """What a venue tells of before and after the span stays out: its bars would be parts of bars."""
+    world.venues.run(40)
+    store = await world.lake()
+    world.end()
+    since = START + 60 * SECOND_US
+    await world.fill(store, Wanted(from_us(since), from_us(UNTIL)))
+    assert store.scan(TRADES).select(pl.col("event_time").min()).collect().item() >= from_us(since)
+    assert store.scan(HISTORY).collect()["bar_start"].unique().to_list() == [from_us(since)]
+    await world.fill(store)
+    assert world.stored(store) == world.trades()
 
 
 async def test_pages_of_any_size_make_the_same_rows(world, monkeypatch):
