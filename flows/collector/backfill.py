@@ -15,10 +15,12 @@ import polars as pl
 from flows.collector.batches import batched
 from flows.collector.connection import Link, is_worth_a_word
 from flows.collector.http import Http, VenueError
+from flows.collector.making import poll_name
 from flows.collector.tapes import Page, trades
 from flows.collector.universe import Listed
 from flows.venues.base import HISTORY_US, Wire
 from lake.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, floor_to, from_us
+from lake.reading import between
 from lake.schema import FEED_HEALTH, HISTORY
 from lake.store import Store
 from lake.vocab import Venue
@@ -34,6 +36,9 @@ CANDLES: Final = 3_000
 PAUSE: Final = 0.1  # seconds between two answers
 MANY: Final = 200  # requests, of which a quarter is worth a word
 LEAST: Final = 2  # bars in a row: a single one may be missing, for venues leave some out
+
+LOOKED_UP: Final = "-(history|catalog|figures|audit)$"
+"""Connections whose names end so are no feed."""
 
 CACHED: Final = 20.0  # seconds that an answer of Kalshi's may be old
 BEFORE_US: Final = 5 * SECOND_US  # before and after a hole, since clocks differ
@@ -208,24 +213,30 @@ async def missed_trades(http: Http, link: Link, since: int, until: int, tickers:
 
 def known(store: Store, venue: Venue, start: int, end: int) -> tuple[dict[int, frozenset[int]], frozenset[int]]:
     """Starts of the bars in [start, end) that the lake holds, by market; and of those in which the feed was live."""
-    inside = pl.lit(from_us(start)), pl.lit(from_us(end))
     bars = (
         store.scan(HISTORY, venues=[venue.value])
-        .filter((pl.col("bar_start") >= inside[0]) & (pl.col("bar_start") < inside[1]))
+        .filter(*between("bar_start", from_us(start), from_us(end)))
         .select("market_key", pl.col("bar_start").dt.epoch("us"))
         .group_by("market_key")
         .agg(pl.col("bar_start").unique())
         .collect()
     )
-    is_feed = ~pl.col("connection").str.contains("-(history|catalog|figures|audit)$")
+    held = {market: frozenset(starts) for market, starts in bars.iter_rows()}
+    return held, live_bars(feed_minutes(store, venue, start, end)["minute"])
+
+
+def feed_minutes(store: Store, venue: Venue, start: int, end: int) -> pl.DataFrame:
+    """The minutes in [start, end) in which the feed was seen: minute, microseconds, and is_poll, each pair once."""
+    connection = pl.col("connection")
+    is_feed = ~connection.str.contains(LOOKED_UP)
     days = [from_us(us).date() for us in range(start, end + 2 * DAY_US, DAY_US)]
-    health = (
+    return (
         store.scan(FEED_HEALTH, venues=[venue.value], dates=days)
-        .filter(is_feed & (pl.col("frames") > 0) & (pl.col("minute") >= inside[0]) & (pl.col("minute") < inside[1]))
-        .select(pl.col("minute").dt.epoch("us").unique())
+        .filter(is_feed & (pl.col("frames") > 0), *between("minute", from_us(start), from_us(end)))
+        .select(pl.col("minute").dt.epoch("us"), is_poll=connection == poll_name(venue))
+        .unique()
         .collect()
     )
-    return {market: frozenset(starts) for market, starts in bars.iter_rows()}, live_bars(health["minute"])
 
 
 def _by_span(todo: Iterable[Hole]) -> list[list[Hole]]:

@@ -7,19 +7,18 @@ from typing import Any, Final
 
 import polars as pl
 
+from flows.collector.backfill import feed_minutes, live_bars
 from flows.collector.backfill import known as bars_known
-from flows.collector.backfill import live_bars
-from flows.collector.making import poll_name
 from flows.collector.segments import Row
 from flows.collector.spans import Spans, is_within, joined
 from flows.collector.universe import Listed, listed, rule_of
 from flows.jobs.holes import Ask, Gap, Kind, Known
 from flows.venues.base import HISTORY_US, Stats
 from lake import ledger, reading
-from lake.clock import DAY_US, SECOND_US, from_us, to_us
+from lake.clock import SECOND_US, from_us, to_us
 from lake.derived.prices import distinct_gaps, moment
 from lake.errors import SettingError
-from lake.schema import BARS, DEAD_LETTERS, FEED_HEALTH, GAPS, HISTORY, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
+from lake.schema import BARS, DEAD_LETTERS, GAPS, HISTORY, MARKETS, QUOTES, TRADES, VENUE_STATS, Table
 from lake.settings import Settings
 from lake.store import Store
 from lake.text import safe_text
@@ -143,17 +142,7 @@ def _followed_before(store: Store, venue: Venue, start: int) -> list[int]:
 
 def _live(store: Store, venue: Venue, start: int, end: int) -> dict[Kind, Spans]:
     """The bars in each minute of which the feed was seen; a poll tells prices and no trades."""
-    connection = pl.col("connection")
-    is_feed = ~connection.str.ends_with("-history") & ~connection.str.ends_with("-catalog")
-    days = [from_us(us).date() for us in range(start, end + 2 * DAY_US, DAY_US)]
-    inside = pl.col("minute").is_between(moment(from_us(start)), moment(from_us(end)), closed="left")
-    rows = (
-        store.scan(FEED_HEALTH, venues=[venue.value], dates=days)
-        .filter(is_feed & (pl.col("frames") > 0) & inside)
-        .select(pl.col("minute").dt.epoch("us"), is_poll=connection == poll_name(venue))
-        .unique()
-        .collect()
-    )
+    rows = feed_minutes(store, venue, start, end)
     streamed = rows.filter(~pl.col("is_poll"))
     return {Kind.HISTORY: _spans(live_bars(rows["minute"])), Kind.TRADES: _spans(live_bars(streamed["minute"]))}
 

@@ -13,7 +13,7 @@ Number = str | int | float | None
 """A decimal as venues send it: a string as a rule, at times a JSON number."""
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 17, typed=True)  # True is no 1
 def units(text: Number) -> int:
     """`text` in integers of 1e-6, the nearest if it is finer. Raises `BadFrame` on what is no finite decimal."""
     if isinstance(text, str):

@@ -260,7 +260,6 @@ def test_help_is_quick():
     script = """
 import sys
 from flows import cli
-from lake import layout
 sys.argv = ["movers", "--help"]
 try:
     cli.main()
