@@ -26,7 +26,7 @@ from flows.collector.tapes import TOGETHER, Page, kept_since, trades
 from flows.collector.timing import Clock, Timing
 from flows.collector.universe import Listed
 from flows.jobs.answered import AnsweredFile
-from flows.jobs.found import chosen_markets, everything, gap_rows, look, new_rows
+from flows.jobs.found import chosen_markets, everything, gap_rows, look, new_rows, sweep
 from flows.jobs.holes import Ask, Gap, Kind, filled, plan
 from flows.venues.base import HISTORY_US, Adapter, Frame, Outcome, frame_seq
 from flows.venues.kalshi import Kalshi
@@ -55,6 +55,8 @@ GIVEN_UP: Final = 3  # failures in a row after which a venue is left alone
 MOST_ASKS: Final = 500  # whose answers are published together,
 MOST_BYTES: Final = 8 << 20
 MOST_SECONDS: Final = 5.0  # or what came in so long: a kill costs no more
+
+MOST_FAULTS: Final = 20  # that are told
 
 OpenHttp = Callable[[str, float], Http]
 """A client of that address, for so many requests a second."""
@@ -101,7 +103,9 @@ class BackfillReport:
 
     def told(self) -> list[str]:
         """What could not be filled and why, the most frequent first."""
-        return [fault + (f" ({count:,} times)" if count > 1 else "") for fault, count in self.faults.most_common()]
+        lines = [fault + (f" ({count:,} times)" if count > 1 else "") for fault, count in self.faults.most_common()]
+        rest = len(lines) - MOST_FAULTS
+        return lines if rest <= 0 else [*lines[:MOST_FAULTS], f"and {rest:,} more"]
 
 
 async def backfill(
@@ -121,6 +125,7 @@ async def backfill(
     start, end = _span(settings, wanted, now.wall())
     venues = _venues(settings, wanted)
     with sole(store, COLLECTOR, lambda: next_epoch(store, COLLECTOR)) as own:
+        await asyncio.to_thread(sweep, own, COLLECTOR)
         report = BackfillReport(next_epoch(own, COLLECTOR))
         run = _Run(own, AnsweredFile(own.local), report, now, progress)
         chosen = await asyncio.to_thread(chosen_markets, own, settings, venues, wanted.markets)
@@ -217,8 +222,7 @@ class _Venue:
         finally:
             for http in {*https.values()}:
                 await http.close()
-        known = await asyncio.to_thread(look, store, self.venue, start, end)
-        done = [*filled(lake.gaps, every, known.known, answered, end)]
+        done = [*filled(lake.gaps, every, lake.known, answered, end)]
         if done:
             await self._run.tell_filled(self.venue, done, lake.gap_rows)
         self._run.report.gaps += len(done)

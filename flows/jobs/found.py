@@ -188,6 +188,23 @@ def gap_rows(rows: pl.DataFrame, gaps: Iterable[Gap], seq: int) -> list[Row]:
     return list(chosen.select(*GAPS.columns).iter_rows())
 
 
+def sweep(store: Store, collector: str) -> int:
+    """Remove the files of that collector's segments that never came to their line in the ledger; how many.
+
+    Whoever wrote them was killed before its work was noted, so it is done again. Only for who alone writes as it.
+    """
+    sealed = {span for span in ledger.sealed(store) if span.collector == collector}
+    found = [
+        part
+        for table in (TRADES, HISTORY, GAPS, DEAD_LETTERS)
+        for part in store.parts(table)
+        if part.name.startswith(f"{collector}-") and not sealed.issuperset(store.spans(part))
+    ]
+    for part in found:
+        store.remove(part)
+    return len(found)
+
+
 # --- what is new ---------------------------------------------------------------------------------
 
 

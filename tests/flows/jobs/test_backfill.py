@@ -37,7 +37,7 @@ from lake.clock import HOUR_US, SECOND_US, from_us
 from lake.derived.prices import distinct_gaps
 from lake.errors import LakeError, SettingError
 from lake.lease import sole
-from lake.schema import BARS, GAPS, HISTORY, MARKETS, TRADES
+from lake.schema import BARS, GAPS, HISTORY, MARKETS, SEGMENTS, TRADES
 from lake.settings import load
 from lake.store import Store
 from lake.verify.apart import Apart
@@ -303,6 +303,30 @@ async def test_goes_on_where_it_was_killed(world, after, monkeypatch):
     assert report.requests == whole.requests - asked
     assert world.stored(store) == world.trades(K)
     assert store.scan(HISTORY).collect().select("market_key", "bar_start").is_unique().all()
+
+
+async def test_killed_before_the_ledger_knows(world, monkeypatch):
+    """Files whose line never came are done again, so that bars get all that is in the lake."""
+    world.venues.run(40)
+    store = await world.lake()
+    world.end()
+    real = Store._publish
+
+    def publish_then_die(self, part, frame):
+        if part.table is SEGMENTS:
+            raise Killed
+        return real(self, part, frame)
+
+    monkeypatch.setattr(Store, "_publish", publish_then_die)
+    with pytest.raises(Killed):
+        await world.fill(store, WANTED_OF[K])
+    assert store.scan(TRADES).collect().height > 0
+    monkeypatch.setattr(Store, "_publish", real)
+    await world.fill(store, WANTED_OF[K])
+    refresh_bars(store)
+    assert world.stored(store) == world.trades(K)
+    assert store.scan(BARS).filter(interval="1h").collect()["trades"].sum() == world.trades(K).total()
+    assert errors(store) == []
 
 
 async def test_one_market(world):
