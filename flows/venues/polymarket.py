@@ -322,6 +322,9 @@ class Polymarket:
         taker = TakerSide.BUY if row.is_buyer is token.is_first else TakerSide.SELL
         paid = row.paid if token.is_first else ONE - row.paid
         trade_id = _fill_id(counts, row.transaction_hash, row.asset)
+        if trade_id in self._trade_ids:
+            return DUPLICATE
+        _remember(self._trade_ids, trade_id, None)
         actions.append(Trade(token.market, trade_id, paid, row.amount, taker, row.event))
         return Message(Outcome.APPLIED, actions)
 

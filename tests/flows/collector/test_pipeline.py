@@ -22,7 +22,7 @@ from tests.flows.feed import SECOND, START, TICKER, Feed, frame, value
 from tests.flows.fuzz import mutated
 
 WIRES = list(Wire)
-FRAMES = 400 if os.environ.get("MOVERS_PROFILE") != "soak" else 20_000  # a wire: 2,800 in all
+FRAMES = 400 if os.environ.get("MOVERS_PROFILE") != "soak" else 20_000  # a wire: 3,200 in all
 
 
 def require_sound(run: Feed, payloads: list[bytes]) -> None:
