@@ -93,7 +93,7 @@ class BackfillReport:
 
     def brought(self) -> str:
         """What came, in a line."""
-        left = f", {self.unfilled:,} left" if self.unfilled else ""
+        left = f", {self.unfilled:,} not over or not whole yet" if self.unfilled else ""
         unreadable = f", {self.unreadable:,} unreadable messages (table dead_letters)" if self.unreadable else ""
         return (
             f"{self.markets:,} markets asked for in {self.requests:,} requests: "
