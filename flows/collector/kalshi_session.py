@@ -7,18 +7,24 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from flows.collector.backfill import missed_trades
 from flows.collector.batches import batched
 from flows.collector.connection import NotYet, Send
+from flows.collector.http import VenueError
 from flows.collector.session import Common, Poll, Session
 from flows.collector.shard import Shard
 from flows.collector.signing import Key
 from flows.collector.timing import Clock
 from flows.collector.universe import Listed
 from flows.venues.base import Wire
+from lake.clock import SECOND_US
 from lake.vocab import Gap, Venue
 
 BATCH: Final = 500
 """Tickers in one command."""
+
+FEW: Final = 20
+"""Markets whose missed trades are asked for one by one."""
 
 POLLED: Final = 100
 """Tickers in one `GET /markets`."""
@@ -186,6 +192,20 @@ class KalshiSession(Session):
         for batch in batched((one.native_id for one in markets), POLLED):
             params = {"tickers": ",".join(batch), "limit": POLLED}
             yield Wire.KALSHI_REST, self._common.polling.get("/markets", params)
+
+    def trades_missed(self, since: int, until: int) -> None:
+        """A hole in the numbers of trades: the tape has them, of all markets at once where many are followed."""
+        if self._tasks is not None:
+            self._tasks.create_task(self._fetch_missed(since, until))
+
+    async def _fetch_missed(self, since: int, until: int) -> None:
+        tickers = [one.native_id for one in self.followed.values()] if len(self.followed) <= FEW else []
+        try:
+            pages = await missed_trades(self.history, self._link, since, until, tickers)
+        except VenueError as exc:
+            self._say(f"trades missed in {(until - since) / SECOND_US:.0f} s: {exc}; `movers backfill` asks again")
+        else:
+            self._say(f"trades missed in {(until - since) / SECOND_US:.0f} s: asked for, {pages} pages")
 
     def down(self) -> Iterable[Listed]:
         """All, while the connection is down or there is none."""

@@ -33,6 +33,7 @@ from flows.venues.base import (
     Hole,
     MarketUpdate,
     Message,
+    Missed,
     Opened,
     Outcome,
     Reset,
@@ -122,6 +123,9 @@ class Listener(Protocol):
 
     def books_lost(self, connection: str, markets: list[int], reason: Gap) -> None:
         """Books of the connection are void until the venue sends them whole."""
+
+    def trades_missed(self, venue: Venue, since: int, until: int) -> None:
+        """Trades between those times, by our clock, did not come."""
 
     def minute_ended(self, connection: str, minute: Minute) -> None:
         """A connection's minute was written."""
@@ -518,6 +522,9 @@ class Pipeline:
                 self._versions[EVENTS, action.event_id] = row or self._versions.get((EVENTS, action.event_id))
             case Hole():
                 self._books.hole(action, frame.connection)
+            case Missed():
+                if self._listener is not None:
+                    self._listener.trades_missed(frame.wire.venue, action.since, frame.received)
             case Forget():
                 self._books.forget(action, self._book(action.market, frame))
             case History():

@@ -156,6 +156,9 @@ class PolymarketSession(Session):
             if frozen:
                 self._tasks.create_task(self.ask_again(shard, frozen, 0))
 
+    def trades_missed(self, since: int, until: int) -> None:
+        """This venue numbers no trades, so nobody knows of one that did not come."""
+
     def _shard(self, number: int) -> Shard[MarketChannel]:
         speak = partial(MarketChannel, self._url, {}, self._tokens)
         return Shard(f"{self.venue.value}-{number}", Wire.POLYMARKET_SOCKET, speak, self._link, self._pipeline)

@@ -315,6 +315,10 @@ class _Live:
             if connection.startswith(venue.value):
                 session.books_lost(connection, markets, reason)
 
+    def trades_missed(self, venue: Venue, since: int, until: int) -> None:
+        """Pass it to the venue's session."""
+        self._sessions[venue].trades_missed(since, until)
+
     def minute_ended(self, connection: str, minute: Minute) -> None:
         """Keep it for the next line of health, which tells of what is followed, not of what is looked up."""
         if not connection.endswith(_LOOKED_UP):

@@ -150,6 +150,10 @@ class Session(ABC):
     async def ask_again(self, shard: Shard[Any], markets: list[Listed], tries: int) -> None:
         """Ask for markets that a connection does not tell of, although it was asked `tries` times again before."""
 
+    @abstractmethod
+    def trades_missed(self, since: int, until: int) -> None:
+        """Trades between those times, by our clock, did not come: ask for them."""
+
     # --- what is asked for and not told of ---------------------------------------------------------
 
     def _streamed(self) -> list[Listed]:

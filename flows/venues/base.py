@@ -175,6 +175,12 @@ class Hole(msgspec.Struct, gc=False):
     since: int | None = None  # the last good message; None = the book's own last change
 
 
+class Missed(msgspec.Struct, gc=False):
+    """Trades were missed since then, of any market: they can be asked for again, and no price is void for it."""
+
+    since: int
+
+
 class History(msgspec.Struct, gc=False):
     """Bars of the past as the venue serves them, each of `HISTORY_US`."""
 
@@ -182,7 +188,7 @@ class History(msgspec.Struct, gc=False):
     bars: list[Bar]
 
 
-Action = Reset | Change | Top | Forget | Trade | Stats | MarketUpdate | EventUpdate | Hole | History
+Action = Reset | Change | Top | Forget | Trade | Stats | MarketUpdate | EventUpdate | Hole | Missed | History
 
 
 class Outcome(StrEnum):

@@ -22,6 +22,7 @@ from flows.venues.base import (
     Level,
     MarketUpdate,
     Message,
+    Missed,
     Opened,
     Outcome,
     Reset,
@@ -249,7 +250,7 @@ class Kalshi:
             return []
         lost = self._books.pop(sid, set()) | self._awaited.get(sid, set())  # their books may have been in this hole
         if not lost:
-            return []
+            return [Missed(last[1])] if isinstance(wire, TradeFrame) else []
         self._awaited[sid] = lost
         return [Hole(sorted(lost), Gap.SEQUENCE_HOLE, last[1])]
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,7 +15,7 @@ import polars as pl
 import pytest
 from aiohttp import web
 
-from flows.collector import books
+from flows.collector import backfill, books
 from flows.collector.service import CollectReport, collect
 from flows.collector.timing import Timing
 from flows.simulator import keys
@@ -30,6 +31,7 @@ from lake.schema import (
     MARKETS,
     QUOTES,
     SEGMENTS,
+    TRADES,
     VENUE_STATS,
     Table,
 )
@@ -367,6 +369,28 @@ async def test_sequence_hole_is_mended(tmp_path):
     asked = socket.asked[-1]["params"]
     assert asked["action"] == "get_snapshot" and set(asked["market_tickers"]) == {ticker(n) for n in range(3)}
     assert set(run.rows(GAPS)["reason"]) == {"sequence_hole", "feed_ended"}
+
+
+@pytest.mark.asyncio
+async def test_trades_that_were_missed(tmp_path, monkeypatch):
+    """A hole in the numbers of Kalshi's trades voids no price; the tape is asked for what was in it."""
+    monkeypatch.setattr(backfill, "CACHED", 0.0)
+    venues = venues_with_key(tmp_path)
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6))
+        now = datetime.now(UTC)
+        said = {"count_fp": "2.00", "taker_outcome_side": "yes", "is_block_trade": False}
+        price = {"yes_price_dollars": "0.4100", "no_price_dollars": "0.5900"}
+        for seq, name in ((1, "one"), (3, "three")):
+            told = {"market_ticker": ticker(0), "trade_id": name, "ts_ms": round(now.timestamp() * 1000)}
+            await venues.sockets["kalshi"][0].send({"type": "trade", "sid": 2, "seq": seq, "msg": said | price | told})
+            if seq == 1:
+                await until(lambda: run.has(TRADES))
+                taped = {"ticker": ticker(0), "created_time": now.isoformat().replace("+00:00", "Z")}
+                venues.trades = [said | price | taped | {"trade_id": each} for each in ("three", "two", "one")]
+        await until(lambda: run.has(TRADES, 3) and run.said("kalshi: trades missed in 0 s: asked for, 3 pages"))
+    assert sorted(run.rows(TRADES)["trade_id"]) == ["one", "three", "two"]
+    assert {*run.rows(GAPS)["reason"]} <= {"feed_ended"}
 
 
 @pytest.mark.asyncio

@@ -74,6 +74,7 @@ class Venues:
         self.is_mute = False  # they answer heartbeats, and say nothing else
         self.closes_at_once = False
         self.bid = 0.40
+        self.trades: list[dict[str, Any]] = []  # on Kalshi's tape
         self.time = "1790000000000"  # of the books, milliseconds
 
     @property
@@ -144,6 +145,10 @@ class Venues:
         ]
         names = request.query["market_tickers"].split(",")
         return {"markets": [{"market_ticker": name, "candlesticks": minutes} for name in names]}
+
+    def _tape(self, request: web.Request, _: Any) -> Any:
+        """The trades of a market, whenever they were."""
+        return {"trades": [each for each in self.trades if each["ticker"] == request.query.get("ticker")], "cursor": ""}
 
     # --- sockets ---------------------------------------------------------------------------------
 
@@ -226,6 +231,7 @@ async def running(venues: Venues) -> AsyncIterator[Venues]:
     app.router.add_get("/trade-api/v2/events", venues._rest(venues._kalshi_events))
     app.router.add_get("/trade-api/v2/markets", venues._rest(venues._kalshi_markets))
     app.router.add_get("/trade-api/v2/markets/candlesticks", venues._rest(venues._candles))
+    app.router.add_get("/trade-api/v2/markets/trades", venues._rest(venues._tape))
     app.router.add_get("/ws/market", venues._market_channel)
     app.router.add_get("/trade-api/ws/v2", venues._trade_api)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
