@@ -1,5 +1,6 @@
 """Kalshi, live: one signed connection, four channels; polled over REST where there is no key, or a wrong one."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final
@@ -22,6 +23,9 @@ from lake.vocab import Gap, Venue
 
 BATCH: Final = 500
 """Tickers in one command."""
+
+ASK_AGAIN: Final = 0.5  # seconds until books are asked for again that were lost again, doubled with each time
+LONGEST_WAIT: Final = 30.0
 
 FEW: Final = 20
 """Markets whose missed trades are asked for one by one."""
@@ -153,6 +157,10 @@ class KalshiSession(Session):
         super().__init__(common)
         self._url = url
         self._key = key
+        self._lost: dict[int, Listed] = {}  # books to be asked for
+        self._is_asking = False
+        self._missed: tuple[int, int] | None = None  # since when and until when trades did not come, microseconds
+        self._is_fetching = False
 
     def connect(self, markets: list[Listed]) -> list[Shard[TradeApi]]:
         """One shard; none without a key."""
@@ -195,17 +203,25 @@ class KalshiSession(Session):
 
     def trades_missed(self, since: int, until: int) -> None:
         """A hole in the numbers of trades: the tape has them, of all markets at once where many are followed."""
-        if self._tasks is not None:
-            self._tasks.create_task(self._fetch_missed(since, until))
+        first, _ = self._missed or (since, until)
+        self._missed = min(first, since), until
+        if self._tasks is not None and not self._is_fetching:
+            self._is_fetching = True
+            self._tasks.create_task(self._fetch_missed())
 
-    async def _fetch_missed(self, since: int, until: int) -> None:
-        tickers = [one.native_id for one in self.followed.values()] if len(self.followed) <= FEW else []
-        try:
-            pages = await missed_trades(self.history, self._link, since, until, tickers)
-        except VenueError as exc:
-            self._say(f"trades missed in {(until - since) / SECOND_US:.0f} s: {exc}; `movers backfill` asks again")
-        else:
-            self._say(f"trades missed in {(until - since) / SECOND_US:.0f} s: asked for, {pages} pages")
+    async def _fetch_missed(self) -> None:
+        """Ask for what was missed, and then for what was missed meanwhile, in one go."""
+        while self._missed is not None:
+            (since, until), self._missed = self._missed, None
+            few = [one.native_id for one in self.followed.values()] if len(self.followed) <= FEW else []
+            what = f"trades missed in {(until - since) / SECOND_US:.0f} s"
+            try:
+                pages = await missed_trades(self.history, self._link, since, until, few)
+            except VenueError as exc:
+                self._say(f"{what}: {exc}; `movers backfill` asks again")
+            else:
+                self._say(f"{what}: asked for, {pages} page{'' if pages == 1 else 's'}")
+        self._is_fetching = False
 
     def down(self) -> Iterable[Listed]:
         """All, while the connection is down or there is none."""
@@ -222,5 +238,18 @@ class KalshiSession(Session):
             if reason is Gap.UNSUBSCRIBED:
                 shard.restart(connection, "the venue ended a subscription")
                 continue
+            self._lost.update((one.market, one) for one in lost)
+            if not self._is_asking:
+                self._is_asking = True
+                self._tasks.create_task(self._ask_for_books(shard))
+
+    async def _ask_for_books(self, shard: Shard[TradeApi]) -> None:
+        """At once, and again for what is lost meanwhile, ever more slowly: else each hole in the answers asks anew."""
+        wait = ASK_AGAIN
+        while self._lost:
+            lost, self._lost = list(self._lost.values()), {}
             for api, send in shard.speaking():
-                self._tasks.create_task(api.snapshots(send, lost))
+                await api.snapshots(send, lost)
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+        self._is_asking = False

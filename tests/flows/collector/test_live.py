@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from aiohttp import web
 
-from flows.collector import backfill, books
+from flows.collector import backfill, books, kalshi_session
 from flows.collector.service import CollectReport, collect
 from flows.collector.timing import Timing
 from flows.simulator import keys
@@ -388,7 +388,7 @@ async def test_trades_that_were_missed(tmp_path, monkeypatch):
                 await until(lambda: run.has(TRADES))
                 taped = {"ticker": ticker(0), "created_time": now.isoformat().replace("+00:00", "Z")}
                 venues.trades = [said | price | taped | {"trade_id": each} for each in ("three", "two", "one")]
-        await until(lambda: run.has(TRADES, 3) and run.said("kalshi: trades missed in 0 s: asked for, 3 pages"))
+        await until(lambda: run.has(TRADES, 3) and run.said("kalshi: trades missed in 0 s: asked for, 1 page"))
     assert sorted(run.rows(TRADES)["trade_id"]) == ["one", "three", "two"]
     assert {*run.rows(GAPS)["reason"]} <= {"feed_ended"}
 
@@ -678,3 +678,32 @@ async def test_single_market_that_stands_still(tmp_path, monkeypatch):
         await until(lambda: len(venues.sockets["polymarket"][0].asked) > asked)
     gaps = run.rows(GAPS).filter(pl.col("reason") == "frozen")
     assert gaps["market_key"].n_unique() == 6 and {*gaps["connection"]} == {"polymarket-1", "kalshi-1"}
+
+
+@pytest.mark.asyncio
+async def test_holes_in_the_answers_make_no_storm(tmp_path, monkeypatch):
+    """Where each answer has holes again, books are asked for ever more slowly, and come in the end."""
+    monkeypatch.setattr(kalshi_session, "ASK_AGAIN", 0.1)
+    venues = venues_with_key(tmp_path)
+    answer, asked = Venues._said_to_kalshi, []
+
+    async def holed(self, socket, text):
+        said = json.loads(text)
+        if said["params"].get("action") != "get_snapshot":
+            await answer(self, socket, text)
+            return
+        asked.append(said)
+        for name in said["params"]["market_tickers"]:
+            if len(asked) < 4:
+                holed.seq += 1  # one is missing before each
+            holed.seq += 1
+            await socket.send(snapshot(name, holed.seq, bid=f"0.3{len(asked)}"))
+
+    holed.seq = 100
+    monkeypatch.setattr(Venues, "_said_to_kalshi", holed)
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6))
+        await venues.sockets["kalshi"][0].send(snapshot(ticker(0), holed.seq, bid="0.39"))
+        is_mended = (pl.col("venue") == "kalshi") & (pl.col("bid") == 0.34)
+        await until(lambda: run.rows(QUOTES).filter(is_mended)["market_key"].n_unique() == 3, within=20)
+    assert len(asked) == 4 and all(len(each["params"]["market_tickers"]) == 3 for each in asked)
