@@ -170,7 +170,7 @@ class Pipeline:
         self.stats: dict[int, Stats] = {}
         self._versions: dict[tuple[Table, int | str], Row | None] = {}  # of this frame: a key has one row a frame
         self._venues: dict[int, str] = {}  # market to venue, for its gaps
-        self._last_good: dict[str, int] = {}  # connection to the time of its last frame
+        self._last_good: dict[str, int] = {}  # connection to the time of its last frame that told of a market
         self._polled: dict[int, tuple[str, int]] = {}  # market to the poll that named it last
         self._polls_checked = 0
         self._told_beside: list[int] = []  # of this frame: markets that another connection feeds
@@ -312,10 +312,10 @@ class Pipeline:
             self._depth.changed.update(touched)
         if frame.received >= self._depth.due:
             self._sample_depth(frame.received, frame.seq)
-        self._last_good[frame.connection] = frame.received
 
     def _read(self, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
         self._told_beside.clear()
+        is_good = False
         for place, message in enumerate(self._adapters[frame.wire.venue].parse(frame)):
             for action in message.actions:
                 self._apply(action, frame, minute, message, touched)
@@ -323,6 +323,9 @@ class Pipeline:
                 minute.applied += 1
             else:
                 self._count(message, frame, minute, place)
+            is_good = is_good or bool(message.actions) or message.outcome is Outcome.DUPLICATE
+        if is_good:  # heartbeats and acknowledgements tell of no market, however long they go on
+            self._last_good[frame.connection] = frame.received
         for book in touched.values():
             self._settle(book, frame.received, frame.seq, minute)
         if self._books.handover.seconds:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import timedelta
 from itertools import count
 from random import Random
 
@@ -15,7 +16,7 @@ from flows.collector.journal import Cut, Tick
 from flows.collector.pipeline import Pipeline
 from flows.collector.segments import SEGMENT_BYTES, Rule, Segment
 from flows.venues.base import Closed, Frame, Outcome, Wire
-from lake.clock import HOUR_US, MINUTE_US
+from lake.clock import HOUR_US, MINUTE_US, from_us
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, MARKETS, QUOTES, TABLES, TRADES
 from lake.vocab import Gap, Venue
 from tests.flows.feed import SECOND, START, TICKER, Feed, frame, value
@@ -358,3 +359,15 @@ def test_time_is_told():
     (segment,) = run.sealed
     assert (segment.first_seq, segment.last_seq) == (7 << 40, (7 << 40) + 4) and segment.known
     assert [type(item).__name__ for item in segment.items] == ["Frame", "Closed", "Tick", "Tick", "Cut"]
+
+
+def test_a_heartbeat_is_no_sign_of_life():
+    """A connection that only answers heartbeats is unknown since it last told of a market."""
+    run = Feed(Wire.POLYMARKET_SOCKET).opened().named("polymarket/new_market", "polymarket/best_bid_ask")
+    last = run.now
+    run.send(*[b"PONG"] * 5)
+    run.pipeline.closed(Closed("c", run.now, Gap.SILENCE))
+    run.opened().named("polymarket/best_bid_ask")
+    [gap] = run.rows(GAPS)
+    assert gap["reason"] == Gap.SILENCE.value
+    assert gap["start_time"] == from_us(last) + timedelta(microseconds=1)
