@@ -249,7 +249,7 @@ async def running(venues: Venues) -> AsyncIterator[Venues]:
         await runner.cleanup()
 
 
-async def until(is_so: Callable[[], Any], within: float = 5.0) -> None:
+async def until(is_so: Callable[[], Any], within: float = 20.0) -> None:
     """Wait until something is so; fails if it is not within that time."""
     async with asyncio.timeout(within):
         while not is_so():
