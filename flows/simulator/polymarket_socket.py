@@ -18,6 +18,10 @@ from flows.simulator.stream import Connection, Tally, attend
 from flows.simulator.wire import encode
 
 PING_WITHIN: Final = 30.0  # seconds
+CEILING: Final = 500
+"""Tokens of a connection above which no books are sent on subscribing, as at the venue; 0 = no ceiling."""
+
+CHANNEL: Final = "market"
 
 
 @dataclass(eq=False)
@@ -32,8 +36,9 @@ class Client:
 class MarketChannel:
     """All clients of the channel."""
 
-    def __init__(self, listing: Listing, tally: Tally, ping_within: float) -> None:
+    def __init__(self, listing: Listing, tally: Tally, ping_within: float, ceiling: int) -> None:
         self._listing = listing
+        self._ceiling = ceiling
         self._tally = tally
         self._ping_within = ping_within
         self._clients: set[Client] = set()
@@ -49,7 +54,8 @@ class MarketChannel:
         client = Client(self._tally.open(socket, self._listing.at))
         self._clients.add(client)
         try:
-            await attend(client.connection, socket, self._listen(client, socket))
+            abort = request.transport.abort if request.transport else None
+            await attend(client.connection, socket, self._listen(client, socket), abort=abort)
         finally:
             self._tally.count(client.connection)
             self._clients.discard(client)
@@ -95,11 +101,14 @@ class MarketChannel:
         new = [
             token for token in dict.fromkeys(tokens) if token in self._listing.by_token and token not in client.tokens
         ]
+        self._tally.asked(client.connection, CHANNEL, (self._listing.by_token[token][0].native_id for token in new))
+        new = client.connection.served(new)
         client.tokens.update(new)
         for token in new:
             market, _ = self._listing.by_token[token]
             self._by_market.setdefault(market.native_id, {})[client] = None
-        if new and is_dumped:
+        is_full = self._ceiling and len(client.tokens) > self._ceiling
+        if new and is_dumped and not is_full:
             books = [self._dump(token) for token in new]
             client.connection.send(encode(books), "book", len(books))
 
@@ -108,7 +117,10 @@ class MarketChannel:
         return dump(market, self._listing.book(market), is_first)
 
     def _drop(self, client: Client, tokens: list[str]) -> None:
+        left = [self._listing.by_token[token][0] for token in tokens if token in self._listing.by_token]
         client.tokens.difference_update(tokens)
+        gone = dict.fromkeys(market.native_id for market in left if client.tokens.isdisjoint(market.tokens))
+        self._tally.left(client.connection, CHANNEL, gone)
         for token in tokens:
             market, _ = self._listing.by_token.get(token, (None, True))
             if market is not None and client.tokens.isdisjoint(market.tokens):
