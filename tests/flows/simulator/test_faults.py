@@ -1,0 +1,496 @@
+"""Faults of the simulated venues, switched while clients are connected: what each does, and that it ends."""
+
+import asyncio
+import gzip
+import json
+from email.utils import parsedate_to_datetime
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from flows.simulator.fault_kinds import KINDS, about
+from flows.simulator.faults import BadFault
+from flows.simulator.service import Simulation
+from flows.venues.base import Frame, Hole, Outcome, Wire
+from flows.venues.kalshi import Kalshi
+from flows.venues.polymarket import Polymarket
+from lake.clock import SECOND_US, parse_time, to_us
+from lake.vocab import Venue
+from tests.flows.simulator.conftest import Venues, until_ok, until_pong
+from tests.flows.simulator.reading import Reader, books_of
+from tests.flows.simulator.tiny import END, START, tiny_world
+
+pytestmark = pytest.mark.asyncio
+
+POLY, KALSHI = Venue.POLYMARKET, Venue.KALSHI
+
+
+def subscribe(venues: Venues, venue: Venue, count: int = 4) -> str:
+    """The command that asks for the first markets of a venue."""
+    markets = [each for each in venues.world.all if each.venue is venue][:count]
+    if venue is POLY:
+        tokens = [token for market in markets for token in market.tokens]
+        return json.dumps({"type": "market", "assets_ids": tokens, "custom_feature_enabled": True})
+    channels = ["orderbook_delta", "trade", "market_lifecycle_v2"]
+    tickers = [market.native_id for market in markets]
+    return json.dumps({"id": 1, "cmd": "subscribe", "params": {"channels": channels, "market_tickers": tickers}})
+
+
+def opened(venues: Venues, venue: Venue):
+    return venues.polymarket(max_size=None) if venue is POLY else venues.kalshi(max_size=None)
+
+
+async def heard(socket, venue: Venue) -> list[bytes]:
+    """All that was sent, without heartbeats and answers to commands."""
+    found = await (until_pong(socket) if venue is POLY else until_ok(socket))
+    return [frame for frame in found if b'"subscribed"' not in frame]
+
+
+async def stream(venues: Venues, venue: Venue, seconds: float = 20, kind: str = "", **said) -> list[bytes]:
+    """What a client hears in so much simulated time, under a fault that begins after it has subscribed."""
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        await heard(socket, venue)
+        if kind:
+            venues.simulation.fault(venue, kind, **said)
+        venues.run(seconds)
+        return await heard(socket, venue)
+
+
+def read(venue: Venue, frames: list[bytes]) -> Reader:
+    reader = Reader(Polymarket() if venue is POLY else Kalshi(), Wire.POLYMARKET_SOCKET)
+    reader._wire = Wire.POLYMARKET_SOCKET if venue is POLY else Wire.KALSHI_SOCKET
+    return reader.read(frames)
+
+
+# --- silence -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_a_silent_connection_still_answers(venues, venue):
+    """Heartbeats and commands are answered, data is not; when it is over, messages come without a hole."""
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        before = await heard(socket, venue)
+        fault = venues.simulation.fault(venue, "silence", seconds=10, connection=1)
+        venues.run(10)
+        assert await heard(socket, venue) == [] and fault.hits > 5
+        assert START < fault.first < fault.last <= fault.until == fault.end == START + 10 * SECOND_US
+        venues.run(10)
+        after = await heard(socket, venue)
+    assert len(after) > 5
+    if venue is KALSHI:
+        numbers: dict[int, list[int]] = {}
+        for frame in map(json.loads, [*before, *after]):
+            numbers.setdefault(frame["sid"], []).append(frame["seq"])
+        assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
+
+
+async def test_silence_of_one_connection_is_no_other_ones(venues):
+    """Only the connection that is named falls silent."""
+    async with venues.polymarket() as one, venues.polymarket() as two:
+        for socket in (one, two):
+            await socket.send(subscribe(venues, POLY))
+            await until_pong(socket)
+        venues.simulation.fault(POLY, "silence", connection=2)
+        venues.run(10)
+        assert len(await until_pong(one)) > 10 and await until_pong(two) == []
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_a_frozen_market_moves_on_over_rest(venues, venue):
+    """Its messages alone are withheld, REST goes on, and a subscription anew heals it, if the share says so."""
+    market = next(each for each in venues.world.all if each.venue is venue)
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        await heard(socket, venue)
+        fault = venues.simulation.fault(venue, "freeze", market=market.native_id)
+        venues.run(20)
+        frames = await heard(socket, venue)
+        assert len(frames) > 10 and not any(market.native_id.encode() in frame for frame in frames)
+        if venue is POLY:
+            book = await venues.get("/clob/book", token_id=market.tokens[0])
+            assert int(book["timestamp"]) * 1_000 > START
+            await socket.send(json.dumps({"operation": "unsubscribe", "assets_ids": market.tokens}))
+            await socket.send(json.dumps({"operation": "subscribe", "assets_ids": market.tokens}))
+        else:
+            before = (await venues.get(f"/markets/{market.native_id}/orderbook"))["orderbook_fp"]
+            assert (
+                before
+                == (await venues.get("/markets/orderbooks", tickers=market.native_id))["orderbooks"][0]["orderbook_fp"]
+            )
+            update = {"sids": [1], "market_tickers": [market.native_id]}
+            for number, action in ((2, "delete_markets"), (3, "add_markets")):
+                said = {"id": number, "cmd": "update_subscription", "params": update | {"action": action}}
+                await socket.send(json.dumps(said))
+        await heard(socket, venue)
+        hits = fault.hits
+        venues.run(20)
+        assert any(market.native_id.encode() in frame for frame in await heard(socket, venue))
+        assert fault.hits == hits > 3
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("venue", Venue)
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1013])
+async def test_connections_are_closed_with_a_code(venues, venue, code):
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        await heard(socket, venue)
+        venues.simulation.fault(venue, "close", value=code)
+        async with asyncio.timeout(10):
+            await socket.wait_closed()
+        assert socket.close_code == code
+    assert venues.simulation.polymarket.tally.slow == venues.simulation.kalshi.tally.slow == 0
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_connections_break_off(venues, venue):
+    """Without a close frame: the client sees code 1006."""
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        await heard(socket, venue)
+        venues.simulation.fault(venue, "abort", seconds=1)
+        async with asyncio.timeout(10):
+            await socket.wait_closed()
+        assert socket.close_code == 1006
+    async with opened(venues, venue) as socket:  # the venue lives
+        await socket.send(subscribe(venues, venue))
+        assert await heard(socket, venue)
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_handshakes_are_accepted_and_closed(venues, venue):
+    """Each new connection ends at once, until the fault is over; the ones that were there live on."""
+    async with opened(venues, venue) as old:
+        await heard(old, venue)
+        venues.simulation.fault(venue, "accept-then-close", seconds=5)
+        async with opened(venues, venue) as socket, asyncio.timeout(10):
+            await socket.wait_closed()
+            assert socket.close_code == 1013
+        await heard(old, venue)
+    venues.run(5)
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        assert await heard(socket, venue)
+
+
+@pytest.mark.parametrize("venue", Venue)
+@pytest.mark.parametrize(
+    ("status", "said", "expected"),
+    [
+        (403, {}, None),
+        (429, {"retry_after": 7}, "7"),
+        (429, {"retry_after": 90, "is_dated": True}, "date"),
+        (503, {}, None),
+    ],
+)
+async def test_handshakes_are_refused(key, venue, status, said, expected):
+    """With a status, a page of HTML, and `Retry-After` as seconds or as a date."""
+    simulation = Simulation(tiny_world(), START, key, wall=lambda: 1_790_000_000.0)
+    async with simulation.serving() as ports:
+        venues = Venues(tiny_world(), simulation, key, ports, None)
+        simulation.fault(venue, "refuse", value=status, **said)
+        with pytest.raises(InvalidStatus) as refused:
+            await opened(venues, venue)
+    answer = refused.value.response
+    assert answer.status_code == status and b"<html>" in answer.body
+    header = answer.headers.get("Retry-After")
+    assert header == expected or parsedate_to_datetime(header).timestamp() == 1_790_000_090
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_a_part_of_the_asked_is_lost(venues, venue):
+    """The same part each time on a connection, another one on another; nothing of it is told."""
+    venues.simulation.fault(venue, "lost-subscribe", share=0.5)
+    names = [each.native_id for each in venues.world.all if each.venue is venue]
+    served = []
+    for _ in range(4):
+        async with opened(venues, venue) as socket:
+            await socket.send(subscribe(venues, venue))
+            frames = await heard(socket, venue)
+            served.append({name for name in names[:4] if any(name.encode() in frame for frame in frames)})
+    assert len({frozenset(each) for each in served}) > 1 and any(each < set(names[:4]) for each in served)
+
+
+async def test_a_lost_command_is_not_acknowledged(venues):
+    """On Kalshi a command whose every ticker is lost gets no answer at all."""
+    venues.simulation.fault(KALSHI, "lost-subscribe")
+    async with venues.kalshi() as socket:
+        params = {"channels": ["trade"], "market_tickers": [venues.world.all[6].native_id]}
+        await socket.send(json.dumps({"id": 1, "cmd": "subscribe", "params": params}))
+        assert await until_ok(socket) == []
+
+
+async def test_too_many_tokens_get_no_books(key):
+    """Above the ceiling the first books never come, changes still do."""
+    simulation = Simulation(tiny_world(), START, key, ceiling=4)
+    async with simulation.serving() as ports:
+        venues = Venues(tiny_world(), simulation, key, ports, None)
+        async with venues.polymarket() as socket:
+            await socket.send(subscribe(venues, POLY, 3))
+            assert await until_pong(socket) == []
+            venues.run(10)
+            assert any(b"price_change" in frame for frame in await until_pong(socket))
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_results_are_never_told(venues, venue):
+    frames = await stream(venues, venue, 130, "no-result")
+    assert frames and not any(word in frame for frame in frames for word in (b"market_resolved", b'"determined"'))
+
+
+@pytest.mark.parametrize("code", [10, 25])
+async def test_kalshi_ends_subscriptions_with_an_error(venues, code):
+    """Books and trades end, each with a numbered error; a new subscription gets a new sid."""
+    async with venues.kalshi() as socket:
+        await socket.send(subscribe(venues, KALSHI))
+        before = [json.loads(frame) for frame in await heard(socket, KALSHI)]
+        venues.simulation.fault(KALSHI, "terminate", value=code)
+        venues.run(25)
+        after = [json.loads(frame) for frame in await heard(socket, KALSHI)]
+        errors = [each for each in after if each["type"] == "error"]
+        assert [(each["sid"], each["msg"]["code"]) for each in errors] == [(1, code), (2, code)]
+        assert errors[0]["seq"] == sum(each["sid"] == 1 for each in before) + 1
+        assert {each["type"] for each in after} == {"error"}
+        await socket.send(subscribe(venues, KALSHI))
+        assert {json.loads(frame).get("sid") for frame in await heard(socket, KALSHI)} >= {4}
+
+
+# --- messages ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["malformed", "bad-utf8", "missing-field", "wrong-type"])
+async def test_bad_copies_leave_polymarkets_books_alone(venues, kind):
+    """Every bad copy is a dead letter, and the books and trades are those of a clean run."""
+    async with venues.polymarket() as socket:
+        await socket.send(subscribe(venues, POLY, 6))
+        frames = await until_pong(socket)
+        fault = venues.simulation.fault(POLY, kind)
+        venues.run(100)
+        frames += await until_pong(socket)
+    reader = read(POLY, frames)
+    assert reader.outcomes[Outcome.DEAD] == fault.hits > 100
+    now = books_of(venues.world, POLY, venues.simulation.at)
+    kept = {market: book for market, book in reader.books.items() if market in now}
+    assert len(kept) >= 4 and kept == {market: now[market] for market in kept}
+    assert len(reader.trades) == venues.simulation.polymarket.tally.trades_told
+
+
+@pytest.mark.parametrize("kind", ["malformed", "bad-utf8", "missing-field", "wrong-type"])
+async def test_bad_copies_on_kalshi_are_dead(venues, kind):
+    """Every bad copy is a dead letter; numbered ones have numbers of their own, so they make no hole."""
+    frames = await stream(venues, KALSHI, 60, kind)
+    fault, *_ = venues.simulation.kalshi.faults.all()
+    reader = read(KALSHI, [])
+    for place, frame in enumerate(frames):
+        reader.messages += reader._adapter.parse(Frame(place, "c", venues.simulation.at, frame, Wire.KALSHI_SOCKET))
+    assert reader.outcomes[Outcome.DEAD] == fault.hits > 50
+    assert not any(isinstance(action, Hole) for each in reader.messages[1:] for action in each.actions)
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_strange_kinds_and_fields_change_nothing(venues, venue):
+    """Unknown kinds are ignored by name, unknown fields stand in messages that are read as before."""
+    async with opened(venues, venue) as socket:
+        await socket.send(subscribe(venues, venue))
+        frames = await heard(socket, venue)
+        strange = venues.simulation.fault(venue, "unknown-kind", share=0.3)
+        novel = venues.simulation.fault(venue, "unknown-field")
+        venues.run(40)
+        frames += await heard(socket, venue)
+    reader = read(venue, frames)
+    assert reader.outcomes[Outcome.DEAD] == 0
+    assert {message.kind for message in reader.messages if message.outcome is Outcome.IGNORED} == {"unknown:novelty"}
+    assert 5 < strange.hits < novel.hits and sum(b"novel_field" in frame for frame in frames) == novel.hits
+    now = books_of(venues.world, venue, venues.simulation.at)
+    assert {market: now[market] for market in reader.books} == reader.books
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_huge_frames(venues, venue):
+    """One frame of so many MiB on each connection."""
+    async with opened(venues, venue) as socket:
+        await heard(socket, venue)
+        venues.simulation.fault(venue, "huge", value=9)
+        frames = await heard(socket, venue)
+    assert [len(frame) > 9 * 1024**2 for frame in frames] == [True]
+    assert read(venue, frames).messages[0].kind == "unknown:huge"
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_duplicates_are_byte_for_byte(venues, venue):
+    frames = await stream(venues, venue, 30, "duplicate")
+    assert len(frames) > 40 and frames[::2] == frames[1::2]
+
+
+async def test_holes_are_numbered_and_not_sent(venues):
+    """The numbers that come skip some: as many as the fault took."""
+    frames = [json.loads(frame) for frame in await stream(venues, KALSHI, 60, "hole", share=0.2)]
+    fault, *_ = venues.simulation.kalshi.faults.all()
+    books = [frame["seq"] for frame in frames if frame["sid"] == 1]
+    trades = [frame["seq"] for frame in frames if frame["sid"] == 2]
+    missing = sum(found[-1] - found[0] + 1 - len(found) for found in (books, trades))
+    assert 5 < missing <= fault.hits <= missing + 8  # the first and the last may be taken too
+
+
+async def test_reordered_frames_are_of_two_markets(venues):
+    """The same frames in another order, each market's own in theirs."""
+    plain = await stream(venues, POLY, 30)
+    simulation = Simulation(tiny_world(), START, venues.key)
+    async with simulation.serving() as ports:
+        other = Venues(tiny_world(), simulation, venues.key, ports, venues.http)
+        async with other.polymarket() as socket:
+            await socket.send(subscribe(other, POLY))
+            await until_pong(socket)
+            simulation.fault(POLY, "reorder", share=0.5)
+            other.run(30)
+            simulation.mend(POLY)
+            mixed = await until_pong(socket)
+    assert mixed != plain and sorted(mixed) == sorted(plain)
+    for market in {json.loads(frame)["market"] for frame in plain}:
+        assert [f for f in mixed if market.encode() in f] == [f for f in plain if market.encode() in f]
+
+
+@pytest.mark.parametrize("venue", Venue)
+async def test_a_clock_that_is_off(venues, venue):
+    """Times of messages and of the tape of trades are later by so much."""
+    frames = [json.loads(frame) for frame in await stream(venues, venue, 30, "clock", value=4.5)]
+    now = venues.simulation.at // 1_000
+    told = [frame if venue is POLY else frame["msg"] for frame in frames]
+    times = [int(each.get("timestamp") or each.get("ts_ms") or 0) for each in told if "open_ts" not in each]
+    times = [time for time in times if time]
+    assert min(times) > START // 1_000 + 4_500 and now + 2_000 < max(times) <= now + 4_500
+    if venue is POLY:
+        tape = await venues.get("/data/trades", limit=1)
+        assert tape[0]["timestamp"] > now // 1_000
+        assert await venues.get("/clob/time") == now // 1_000 + 4
+    else:
+        trade = next(each["msg"] for each in reversed(frames) if each["type"] == "trade")
+        known = await venues.get("/markets/trades", limit=100, ticker=trade["market_ticker"])
+        row = next(each for each in known["trades"] if each["trade_id"] == trade["trade_id"])
+        assert to_us(parse_time(row["created_time"])) // 1_000 == trade["ts_ms"]
+
+
+# --- REST ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/gamma/events", "/markets"])
+async def test_answers_over_rest(venues, path):
+    """Refusals, bodies that are none, redirects; and the right answer again when they are over."""
+    venue = POLY if path.startswith("/gamma") else KALSHI
+    right = await venues.get(path, limit=5)
+
+    async def under(kind: str, **said) -> httpx.Response:
+        venues.simulation.fault(venue, kind, path=path if venue is POLY else "", **said)
+        try:
+            async with venues.http.stream("GET", venues.address(path), params={"limit": 5}) as answer:
+                body = b"".join([part async for part in answer.aiter_raw()])
+                return answer, body
+        finally:
+            venues.simulation.mend()
+
+    answer, body = await under("status", value=429, retry_after=3)
+    assert answer.status_code == 429 and answer.headers["Retry-After"] == "3" and json.loads(body)["error"]
+    answer, _ = await under("status", value=429)
+    assert answer.status_code == 429 and "Retry-After" not in answer.headers
+    answer, _ = await under("status")
+    assert answer.status_code == 503
+    answer, body = await under("html")
+    assert answer.status_code == 200 and body.startswith(b"<!doctype html>")
+    answer, body = await under("empty")
+    assert answer.status_code == 200 and body == b""
+    answer, body = await under("truncated")
+    assert answer.headers["Content-Encoding"] == "gzip"
+    with pytest.raises(EOFError):
+        gzip.decompress(body)
+    answer, body = await under("cut-json")
+    assert 2 * len(body) <= len(json.dumps(right)) and body[:1] == b"[{"[: 1 + (venue is KALSHI)][-1:]
+    answer, _ = await under("redirect")
+    assert answer.status_code == 302 and answer.headers["Location"] == "/simulator/elsewhere"
+    answer, body = await under("slow", value=0.01)
+    assert json.loads(body) == right == await venues.get(path, limit=5)
+
+
+async def test_faults_of_one_path_leave_others_alone(venues):
+    venues.simulation.fault(POLY, "status", path="/clob/books")
+    await venues.post("/clob/books", [], 503)
+    await venues.get("/gamma/events")
+
+
+# --- switching -----------------------------------------------------------------------------------
+
+
+async def test_the_control_route(venues):
+    """POST begins, GET lists with what each kind does, DELETE ends; what cannot be is told in one line."""
+    address = f"http://127.0.0.1:{venues.ports[0]}/simulator/faults"
+    begun = await venues.http.post(address, json={"kind": "silence", "seconds": 30, "share": 0.5})
+    assert begun.status_code == 201 and begun.json()["number"] == 1 and begun.json()["end"] is None
+    listed = (await venues.http.get(address)).json()
+    assert [fault["kind"] for fault in listed["faults"]] == ["silence"] and set(listed["kinds"]) == set(KINDS)
+    for body, words in (
+        (b"{", "truncated"),
+        (b'{"kind":"nonsense"}', "no such fault; take one of silence, freeze"),
+        (b'{"kind":"silence","sahre":1}', "unknown field `sahre`"),
+        (b'{"kind":"silence","share":0}', r"share 0.0: is not in (0, 1]"),
+        (b'{"kind":"silence","seconds":-1}', "seconds -1.0: is not in"),
+        (b'{"kind":"freeze"}', "needs a market"),
+        (b'{"kind":"hole"}', "polymarket has no such fault; ask kalshi"),
+        (b'{"kind":"\xff"}', "utf-8"),
+    ):
+        refused = await venues.http.post(address, content=body)
+        assert refused.status_code == 400 and words in refused.json()["error"].replace("UTF", "utf"), refused.text
+    assert (await venues.http.delete(f"{address}/7")).status_code == 404
+    assert (await venues.http.delete(f"{address}/x")).status_code == 400
+    ended = (await venues.http.delete(f"{address}/1")).json()["ended"]
+    assert [(fault["number"], fault["end"] is None) for fault in ended] == [(1, False)]
+    assert (await venues.http.get(address)).json()["faults"] == []
+    assert len((await venues.http.get(address, params={"all": 1})).json()["faults"]) == 1
+
+
+async def test_a_fault_ends_at_its_second_whatever_the_steps_are(venues):
+    """In one step of a minute the fault takes what happens in its ten seconds and no more."""
+    async with venues.polymarket() as socket:
+        await socket.send(subscribe(venues, POLY))
+        await until_pong(socket)
+        fault = venues.simulation.fault(POLY, "silence", seconds=10)
+        venues.simulation.advance(START + 60 * SECOND_US)
+        frames = [json.loads(frame) for frame in await until_pong(socket)]
+    assert frames and min(int(frame["timestamp"]) for frame in frames) * 1_000 + 1_000 > fault.until
+    assert fault.last < fault.until == fault.end and not venues.simulation.polymarket.faults.lasting()
+
+
+async def test_chance_is_of_the_seed(key):
+    """The same seed takes the same frames, another seed others."""
+
+    async def taken(seed: int) -> list[bytes]:
+        simulation = Simulation(tiny_world(), START, key, seed=seed)
+        async with simulation.serving() as ports:
+            return await stream(Venues(tiny_world(), simulation, key, ports, None), POLY, 20, "silence", share=0.5)
+
+    one, same, other = await taken(1), await taken(1), await taken(2)
+    assert one == same != other
+
+
+async def test_a_calm_venue_is_as_before(venues):
+    """After a fault has ended nothing is changed any more, byte for byte."""
+    venues.simulation.fault(POLY, "wrong-type", seconds=1)
+    venues.run(1)
+    assert venues.simulation.polymarket.faults.is_calm
+    one = await stream(venues, POLY, 20)
+    simulation = Simulation(tiny_world(), START, venues.key)
+    simulation.advance(START + SECOND_US)
+    async with simulation.serving() as ports:
+        two = await stream(Venues(tiny_world(), simulation, venues.key, ports, None), POLY, 20)
+    assert one == two and venues.simulation.at < END
+
+
+async def test_every_kind_says_what_it_does(venues):
+    """A line each, and a name that can be typed."""
+    for name in KINDS:
+        assert name == name.lower() and about(name).endswith((".", ".")) and len(about(name)) > 20
+    with pytest.raises(BadFault, match="take one of"):
+        venues.simulation.fault(POLY, "")
