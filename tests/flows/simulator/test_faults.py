@@ -3,14 +3,16 @@
 import asyncio
 import gzip
 import json
+import socket
 from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from flows import cli
 from flows.simulator.fault_kinds import KINDS, about
-from flows.simulator.faults import BadFault
+from flows.simulator.faults import BadFault, FaultSpec
 from flows.simulator.service import Simulation
 from flows.venues.base import Frame, Hole, Outcome, Wire
 from flows.venues.kalshi import Kalshi
@@ -20,8 +22,6 @@ from lake.vocab import Venue
 from tests.flows.simulator.conftest import Venues, until_ok, until_pong
 from tests.flows.simulator.reading import Reader, books_of
 from tests.flows.simulator.tiny import END, START, tiny_world
-
-pytestmark = pytest.mark.asyncio
 
 POLY, KALSHI = Venue.POLYMARKET, Venue.KALSHI
 
@@ -68,6 +68,7 @@ def read(venue: Venue, frames: list[bytes]) -> Reader:
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_a_silent_connection_still_answers(venues, venue):
     """Heartbeats and commands are answered, data is not; when it is over, messages come without a hole."""
     async with opened(venues, venue) as socket:
@@ -87,6 +88,7 @@ async def test_a_silent_connection_still_answers(venues, venue):
         assert all(found == list(range(1, len(found) + 1)) for found in numbers.values())
 
 
+@pytest.mark.asyncio
 async def test_silence_of_one_connection_is_no_other_ones(venues):
     """Only the connection that is named falls silent."""
     async with venues.polymarket() as one, venues.polymarket() as two:
@@ -99,6 +101,7 @@ async def test_silence_of_one_connection_is_no_other_ones(venues):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_a_frozen_market_moves_on_over_rest(venues, venue):
     """Its messages alone are withheld, REST goes on, and a subscription anew heals it, if the share says so."""
     market = next(each for each in venues.world.all if each.venue is venue)
@@ -136,6 +139,7 @@ async def test_a_frozen_market_moves_on_over_rest(venues, venue):
 
 @pytest.mark.parametrize("venue", Venue)
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1013])
+@pytest.mark.asyncio
 async def test_connections_are_closed_with_a_code(venues, venue, code):
     async with opened(venues, venue) as socket:
         await socket.send(subscribe(venues, venue))
@@ -148,6 +152,7 @@ async def test_connections_are_closed_with_a_code(venues, venue, code):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_connections_break_off(venues, venue):
     """Without a close frame: the client sees code 1006."""
     async with opened(venues, venue) as socket:
@@ -163,6 +168,7 @@ async def test_connections_break_off(venues, venue):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_handshakes_are_accepted_and_closed(venues, venue):
     """Each new connection ends at once, until the fault is over; the ones that were there live on."""
     async with opened(venues, venue) as old:
@@ -188,6 +194,7 @@ async def test_handshakes_are_accepted_and_closed(venues, venue):
         (503, {}, None),
     ],
 )
+@pytest.mark.asyncio
 async def test_handshakes_are_refused(key, venue, status, said, expected):
     """With a status, a page of HTML, and `Retry-After` as seconds or as a date."""
     simulation = Simulation(tiny_world(), START, key, wall=lambda: 1_790_000_000.0)
@@ -203,6 +210,7 @@ async def test_handshakes_are_refused(key, venue, status, said, expected):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_a_part_of_the_asked_is_lost(venues, venue):
     """The same part each time on a connection, another one on another; nothing of it is told."""
     venues.simulation.fault(venue, "lost-subscribe", share=0.5)
@@ -216,6 +224,7 @@ async def test_a_part_of_the_asked_is_lost(venues, venue):
     assert len({frozenset(each) for each in served}) > 1 and any(each < set(names[:4]) for each in served)
 
 
+@pytest.mark.asyncio
 async def test_a_lost_command_is_not_acknowledged(venues):
     """On Kalshi a command whose every ticker is lost gets no answer at all."""
     venues.simulation.fault(KALSHI, "lost-subscribe")
@@ -225,6 +234,7 @@ async def test_a_lost_command_is_not_acknowledged(venues):
         assert await until_ok(socket) == []
 
 
+@pytest.mark.asyncio
 async def test_too_many_tokens_get_no_books(key):
     """Above the ceiling the first books never come, changes still do."""
     simulation = Simulation(tiny_world(), START, key, ceiling=4)
@@ -238,12 +248,14 @@ async def test_too_many_tokens_get_no_books(key):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_results_are_never_told(venues, venue):
     frames = await stream(venues, venue, 130, "no-result")
     assert frames and not any(word in frame for frame in frames for word in (b"market_resolved", b'"determined"'))
 
 
 @pytest.mark.parametrize("code", [10, 25])
+@pytest.mark.asyncio
 async def test_kalshi_ends_subscriptions_with_an_error(venues, code):
     """Books and trades end, each with a numbered error; a new subscription gets a new sid."""
     async with venues.kalshi() as socket:
@@ -264,6 +276,7 @@ async def test_kalshi_ends_subscriptions_with_an_error(venues, code):
 
 
 @pytest.mark.parametrize("kind", ["malformed", "bad-utf8", "missing-field", "wrong-type"])
+@pytest.mark.asyncio
 async def test_bad_copies_leave_polymarkets_books_alone(venues, kind):
     """Every bad copy is a dead letter, and the books and trades are those of a clean run."""
     async with venues.polymarket() as socket:
@@ -281,6 +294,7 @@ async def test_bad_copies_leave_polymarkets_books_alone(venues, kind):
 
 
 @pytest.mark.parametrize("kind", ["malformed", "bad-utf8", "missing-field", "wrong-type"])
+@pytest.mark.asyncio
 async def test_bad_copies_on_kalshi_are_dead(venues, kind):
     """Every bad copy is a dead letter; numbered ones have numbers of their own, so they make no hole."""
     frames = await stream(venues, KALSHI, 60, kind)
@@ -293,6 +307,7 @@ async def test_bad_copies_on_kalshi_are_dead(venues, kind):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_strange_kinds_and_fields_change_nothing(venues, venue):
     """Unknown kinds are ignored by name, unknown fields stand in messages that are read as before."""
     async with opened(venues, venue) as socket:
@@ -311,6 +326,7 @@ async def test_strange_kinds_and_fields_change_nothing(venues, venue):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_huge_frames(venues, venue):
     """One frame of so many MiB on each connection."""
     async with opened(venues, venue) as socket:
@@ -322,11 +338,13 @@ async def test_huge_frames(venues, venue):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_duplicates_are_byte_for_byte(venues, venue):
     frames = await stream(venues, venue, 30, "duplicate")
     assert len(frames) > 40 and frames[::2] == frames[1::2]
 
 
+@pytest.mark.asyncio
 async def test_holes_are_numbered_and_not_sent(venues):
     """The numbers that come skip some: as many as the fault took."""
     frames = [json.loads(frame) for frame in await stream(venues, KALSHI, 60, "hole", share=0.2)]
@@ -337,6 +355,7 @@ async def test_holes_are_numbered_and_not_sent(venues):
     assert 5 < missing <= fault.hits <= missing + 8  # the first and the last may be taken too
 
 
+@pytest.mark.asyncio
 async def test_reordered_frames_are_of_two_markets(venues):
     """The same frames in another order, each market's own in theirs."""
     plain = await stream(venues, POLY, 30)
@@ -356,6 +375,7 @@ async def test_reordered_frames_are_of_two_markets(venues):
 
 
 @pytest.mark.parametrize("venue", Venue)
+@pytest.mark.asyncio
 async def test_a_clock_that_is_off(venues, venue):
     """Times of messages and of the tape of trades are later by so much."""
     frames = [json.loads(frame) for frame in await stream(venues, venue, 30, "clock", value=4.5)]
@@ -379,6 +399,7 @@ async def test_a_clock_that_is_off(venues, venue):
 
 
 @pytest.mark.parametrize("path", ["/gamma/events", "/markets"])
+@pytest.mark.asyncio
 async def test_answers_over_rest(venues, path):
     """Refusals, bodies that are none, redirects; and the right answer again when they are over."""
     venue = POLY if path.startswith("/gamma") else KALSHI
@@ -415,6 +436,7 @@ async def test_answers_over_rest(venues, path):
     assert json.loads(body) == right == await venues.get(path, limit=5)
 
 
+@pytest.mark.asyncio
 async def test_faults_of_one_path_leave_others_alone(venues):
     venues.simulation.fault(POLY, "status", path="/clob/books")
     await venues.post("/clob/books", [], 503)
@@ -424,6 +446,7 @@ async def test_faults_of_one_path_leave_others_alone(venues):
 # --- switching -----------------------------------------------------------------------------------
 
 
+@pytest.mark.asyncio
 async def test_the_control_route(venues):
     """POST begins, GET lists with what each kind does, DELETE ends; what cannot be is told in one line."""
     address = f"http://127.0.0.1:{venues.ports[0]}/simulator/faults"
@@ -451,6 +474,7 @@ async def test_the_control_route(venues):
     assert len((await venues.http.get(address, params={"all": 1})).json()["faults"]) == 1
 
 
+@pytest.mark.asyncio
 async def test_a_fault_ends_at_its_second_whatever_the_steps_are(venues):
     """In one step of a minute the fault takes what happens in its ten seconds and no more."""
     async with venues.polymarket() as socket:
@@ -463,6 +487,7 @@ async def test_a_fault_ends_at_its_second_whatever_the_steps_are(venues):
     assert fault.last < fault.until == fault.end and not venues.simulation.polymarket.faults.lasting()
 
 
+@pytest.mark.asyncio
 async def test_chance_is_of_the_seed(key):
     """The same seed takes the same frames, another seed others."""
 
@@ -475,6 +500,7 @@ async def test_chance_is_of_the_seed(key):
     assert one == same != other
 
 
+@pytest.mark.asyncio
 async def test_a_calm_venue_is_as_before(venues):
     """After a fault has ended nothing is changed any more, byte for byte."""
     venues.simulation.fault(POLY, "wrong-type", seconds=1)
@@ -488,9 +514,62 @@ async def test_a_calm_venue_is_as_before(venues):
     assert one == two and venues.simulation.at < END
 
 
+@pytest.mark.asyncio
 async def test_every_kind_says_what_it_does(venues):
     """A line each, and a name that can be typed."""
     for name in KINDS:
         assert name == name.lower() and about(name).endswith((".", ".")) and len(about(name)) > 20
     with pytest.raises(BadFault, match="take one of"):
         venues.simulation.fault(POLY, "")
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_the_command_switches_faults(venues, monkeypatch):
+    """`movers fault` begins, lists and ends them; what cannot be is one line with the next step."""
+    monkeypatch.setenv("SIMULATOR_POLYMARKET_PORT", str(venues.ports[0]))
+    monkeypatch.setenv("SIMULATOR_KALSHI_PORT", str(venues.ports[1]))
+
+    async def movers(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["movers", "fault", *arguments])
+        said: list[str] = []
+        monkeypatch.setattr(cli.err, "print", lambda text, **_: said.append(str(text)))
+
+        def run() -> int:
+            try:
+                cli.main()
+            except SystemExit as exc:
+                return int(exc.code or 0)
+            return 0
+
+        return await asyncio.to_thread(run), "\n".join(said)
+
+    code, said = await movers("kalshi", "silence", "--seconds", "30", "--share", "0.5", "--connection", "2")
+    assert code == 0 and "begun: fault 1, silence, 0 hits" in said
+    fault, *_ = venues.simulation.kalshi.faults.lasting()
+    assert fault.spec == FaultSpec(kind="silence", seconds=30, share=0.5, connection=2)
+    code, said = await movers("kalshi", "list")
+    assert code == 0 and "lasts: fault 1" in said and all(about(name) in said for name in KINDS)
+    code, said = await movers("kalshi", "end", "--number", "1")
+    assert code == 0 and "ended: fault 1" in said and not venues.simulation.kalshi.faults.lasting()
+    for arguments, words in (
+        (("kalshi", "nonsense"), "there is no such fault; take one of silence"),
+        (("nowhere", "silence"), "'nowhere': is neither polymarket nor kalshi"),
+        (("kalshi", "end", "--number", "9"), "fault 9: none of that number lasts"),
+    ):
+        code, said = await movers(*arguments)
+        assert code == 2 and words in said and "\n" not in said.strip(), said
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("SIMULATOR_KALSHI_PORT", str(free.getsockname()[1]))
+        code, said = await movers("kalshi", "list")
+        assert code == 2 and "does not answer" in said and "SIMULATOR_KALSHI_PORT" in said
+
+
+def test_the_help_names_every_kind():
+    """And no other."""
+    told = " ".join(line for line in (cli.fault.__doc__ or "").splitlines() if ": " in line.strip()[:13])
+    words = {word for word in told.replace(":", " ").split() if word == word.lower()}
+    assert set(KINDS) <= words
