@@ -32,6 +32,11 @@ def status(market: Market, at: int) -> str:
     return "determined" if at < market.gone else "finalized"
 
 
+def updated(market: Market, at: int) -> int:
+    """When its definition changed last: trading is no such change."""
+    return max(time for time in (market.listed, market.determined, market.gone) if time <= max(at, market.listed))
+
+
 def series(event: Event) -> dict[str, Any]:
     """A recurring family, by one of its events: the category stands here."""
     tags = [tag for tag in event.tags if tag != event.category]
@@ -85,7 +90,7 @@ def market(listing: Listing, found: Market) -> dict[str, Any]:
         "yes_sub_title": found.label,
         "no_sub_title": found.label,
         "created_time": iso(found.listed),
-        "updated_time": iso(found.listed),
+        "updated_time": iso(updated(found, at)),
         "open_time": iso(found.listed),
         "close_time": iso(found.close),
         "expected_expiration_time": iso(found.determined),

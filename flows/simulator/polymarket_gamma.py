@@ -4,22 +4,23 @@ Two habits of the venue are kept: the cursor has to come back as `after_cursor`,
 holds at most 100. Source: Gamma API.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from aiohttp import web
 
-from flows.simulator.base import Event, Market
-from flows.simulator.listing import Listing, members
+from flows.simulator.base import Market
+from flows.simulator.listing import Listing, Members, members
 from flows.simulator.polymarket_frames import tags
-from flows.simulator.polymarket_objects import event, is_closed, market, middle, series, slug_of, tag
+from flows.simulator.polymarket_objects import event, is_closed, market, middle, resolution, series, slug_of, tag
 from flows.simulator.rest import Refused, get, several, truth, whole, window
 from flows.simulator.stream import Tally
 from flows.simulator.wire import cursor_of, place_of
 from lake.clock import parse_time, to_us
 
 PAGE: Final = 100
-Members = tuple[Event, list[Market]]
+_NAMES: Final = ("id", "slug", "condition_ids", "clob_token_ids")
 
 MISSING: Final = {"type": "not found error", "error": "id not found"}
 
@@ -76,15 +77,29 @@ class Gamma:
         return [self._event(each) for _, _, each in window(found, offset, limit)]
 
     def _event_pages(self, request: web.Request) -> dict[str, Any]:
-        found, cursor = _page(request, self._events(request), self._key(request, _of_event))
+        if _is_by_number(request):
+            after = _number_after(request)
+            is_known = truth(request, "closed") is not False
+            members = self._listing.events_after(after, is_known=is_known)
+            rows = (each for each in members if self._is_event(request, each))
+            found, cursor = _leaf(request, rows, lambda each: each[1][0].number)
+        else:
+            found, cursor = _page(request, self._events(request), self._key(request, _of_event))
         return {"events": [self._event(each) for each in found]} | cursor
 
     def _one_event(self, request: web.Request, name: str) -> dict[str, Any]:
         wanted = request.match_info[name]
-        for found in members(self._listing.known()).values():
-            if wanted == (found[0].native_id if name == "id" else found[0].slug):
-                return self._event(found)
-        raise Refused(404, MISSING)
+        found = self._listing.event(wanted) if name == "id" else self._slugs().get(wanted)
+        if found is None:
+            raise Refused(404, MISSING)
+        return self._event(found)
+
+    def _slugs(self) -> dict[str, Members]:
+        known = self._listing.known()
+        found: dict[str, Members] = self._listing.kept(
+            "slugs", lambda: {each[0].slug: each for each in members(known).values()}
+        )
+        return found
 
     def _asked(self, closed: bool | None) -> list[Market]:
         """The markets among which the open, the closed, or all are."""
@@ -94,16 +109,24 @@ class Gamma:
         return event(self._listing, *found)
 
     def _events(self, request: web.Request) -> list[Members]:
-        at, closed = self._listing.at, truth(request, "closed")
+        ids = several(request, "id")
+        if ids:
+            named = [self._listing.event(each) for each in dict.fromkeys(ids)]
+            found = [each for each in named if each is not None]
+        else:
+            found = list(members(self._asked(truth(request, "closed"))).values())
+        return [each for each in found if self._is_event(request, each)]
+
+    def _is_event(self, request: web.Request, each: Members) -> bool:
+        """Whether the event passes the filters."""
+        (found, markets), closed = each, truth(request, "closed")
         ids, slugs = several(request, "id"), several(request, "slug")
-        return [
-            (found, markets)
-            for found, markets in members(self._asked(closed)).values()
-            if (closed is None or closed is all(is_closed(each, at) for each in markets))
+        return (
+            (closed is None or closed is all(is_closed(one, self._listing.at) for one in markets))
             and (not ids or found.native_id in ids)
             and (not slugs or found.slug in slugs)
             and _is_asked(request, markets)
-        ]
+        )
 
     # --- markets ---------------------------------------------------------------------------------
 
@@ -113,29 +136,58 @@ class Gamma:
         return [market(self._listing, each) for _, _, each in window(found, offset, limit)]
 
     def _market_pages(self, request: web.Request) -> dict[str, Any]:
-        found, cursor = _page(request, self._markets(request), self._key(request, _of_market))
+        if _is_by_number(request) and self._named(request) is None:
+            if truth(request, "closed"):
+                self._listing.known()  # and those that are over
+            markets = self._listing.after(_number_after(request))
+            rows = (each for each in markets if self._is_market(request, each))
+            found, cursor = _leaf(request, rows, lambda each: each.number)
+        else:
+            found, cursor = _page(request, self._markets(request), self._key(request, _of_market))
         return {"markets": [market(self._listing, each) for each in found]} | cursor
 
     def _markets(self, request: web.Request) -> list[Market]:
-        closed = truth(request, "closed") or False  # the venue leaves closed ones out unless asked
+        found = self._named(request)
+        if found is None:
+            found = self._asked(truth(request, "closed") or False)
+        return [each for each in found if self._is_market(request, each)]
+
+    def _named(self, request: web.Request) -> list[Market] | None:
+        """The markets that a request names, by whatever name; None if it names none."""
+        if not any(request.query.getall(name, []) for name in _NAMES):
+            return None
+        listing = self._listing
+        found: list[Market | None] = [
+            *(listing.numbered(int(each)) for each in several(request, "id") if each.isdecimal() and len(each) < 16),
+            *(self._by_slug().get(each) for each in several(request, "slug")),
+            *(listing.named(each) for each in several(request, "condition_ids")),
+            *((listing.token(each) or (None, True))[0] for each in several(request, "clob_token_ids")),
+        ]
+        return sorted({each.number: each for each in found if each is not None}.values(), key=lambda each: each.number)
+
+    def _by_slug(self) -> dict[str, Market]:
+        known = self._listing.known()
+        found: dict[str, Market] = self._listing.kept("market slugs", lambda: {each.slug: each for each in known})
+        return found
+
+    def _is_market(self, request: web.Request, found: Market) -> bool:
+        """Whether the market passes the filters; the venue leaves closed ones out unless asked."""
+        at = self._listing.at
         if truth(request, "active") is False or truth(request, "archived"):
-            return []
-        named = [
-            ({str(each) for each in several(request, name)}, names)
-            for name, names in (
-                ("id", lambda found: (str(found.number),)),
-                ("slug", lambda found: (found.slug,)),
-                ("condition_ids", lambda found: (found.native_id,)),
-                ("clob_token_ids", lambda found: found.tokens),
-            )
+            return False
+        wanted = [
+            (several(request, "id"), (str(found.number),)),
+            (several(request, "slug"), (found.slug,)),
+            (several(request, "condition_ids"), (found.native_id,)),
+            (several(request, "clob_token_ids"), found.tokens),
         ]
-        return [
-            found
-            for found in self._asked(closed)
-            if closed is is_closed(found, self._listing.at)
-            and all(not wanted or not wanted.isdisjoint(names(found)) for wanted, names in named)
+        state = request.query.get("uma_resolution_status")
+        return (
+            (truth(request, "closed") or False) is is_closed(found, at)
+            and all(not names or not set(names).isdisjoint(own) for names, own in wanted)
+            and (not state or state == resolution(found, at))
             and _is_asked(request, [found])
-        ]
+        )
 
     def _market(self, request: web.Request) -> Market:
         text = request.match_info["id"]
@@ -145,10 +197,10 @@ class Gamma:
         return found
 
     def _market_by_slug(self, request: web.Request) -> dict[str, Any]:
-        for found in self._listing.known():
-            if found.slug == request.match_info["slug"]:
-                return market(self._listing, found)
-        raise Refused(404, MISSING)
+        found = self._by_slug().get(request.match_info["slug"])
+        if found is None:
+            raise Refused(404, MISSING)
+        return market(self._listing, found)
 
     def _market_tags(self, request: web.Request) -> list[dict[str, Any]]:
         return [tag(label) for label in tags(self._market(request))]
@@ -156,8 +208,11 @@ class Gamma:
     # --- the rest --------------------------------------------------------------------------------
 
     def _all_tags(self) -> list[dict[str, Any]]:
-        labels = dict.fromkeys(label for found in self._listing.living() for label in tags(found))
-        return [tag(label) for label in labels]
+        living = self._listing.living()
+        found: list[dict[str, Any]] = self._listing.kept(
+            "tags", lambda: [tag(label) for label in dict.fromkeys(label for each in living for label in tags(each))]
+        )
+        return found
 
     def _tags(self, request: web.Request) -> list[dict[str, Any]]:
         return window(self._all_tags(), whole(request, "offset", 0), whole(request, "limit", PAGE, 0, PAGE))
@@ -216,10 +271,41 @@ def _sorted(found: Sequence[Any], key: Callable[[Any], tuple[float, int]]) -> li
     return sorted(((*key(each), each) for each in found), key=lambda row: row[:2])
 
 
+def _is_by_number(request: web.Request) -> bool:
+    """Whether a page goes in the usual order, which is that of the numbers."""
+    return request.query.get("order", "") in ("", "id") and truth(request, "ascending") is not False
+
+
+def _number_after(request: web.Request) -> int:
+    return int(max(_place(request)[1], -1))
+
+
+def _leaf(request: web.Request, rows: Iterator[Any], number: Callable[[Any], int]) -> tuple[list[Any], dict[str, str]]:
+    """A page of rows that come in the order of their numbers, and the cursor of the next one if there is one."""
+    limit = whole(request, "limit", 20, 1, PAGE)
+    found = list(islice(rows, limit + 1))
+    shown = found[:limit]
+    if len(found) <= limit:
+        return shown, {}
+    last = number(shown[-1])
+    return shown, {"next_cursor": cursor_of(request.query.get("order", ""), last, last)}
+
+
 def _page(
     request: web.Request, found: Sequence[Any], key: Callable[[Any], tuple[float, int]]
 ) -> tuple[list[Any], dict[str, str]]:
     """A page behind `after_cursor`, and the cursor of the next one if there is one."""
+    place = _place(request)
+    limit = whole(request, "limit", 20, 1, PAGE)
+    rows = [row for row in _sorted(found, key) if row[:2] > (place[1], place[2])]
+    shown = rows[:limit]
+    order = request.query.get("order", "")
+    cursor = {"next_cursor": cursor_of(order, shown[-1][0], shown[-1][1])} if len(rows) > limit else {}
+    return [each for _, _, each in shown], cursor
+
+
+def _place(request: web.Request) -> list[Any]:
+    """The place that `after_cursor` stands for: the order, a value, a number."""
     if "offset" in request.query:
         raise Refused(422, {"type": "validation error", "error": "offset is not supported with keyset pagination"})
     after, order = request.query.get("after_cursor", ""), request.query.get("order", "")
@@ -231,11 +317,7 @@ def _page(
         or not all(isinstance(each, int | float) for each in place[1:])
     ):
         raise Refused(400, {"type": "validation error", "error": "invalid cursor"})
-    limit = whole(request, "limit", 20, 1, PAGE)
-    rows = [row for row in _sorted(found, key) if row[:2] > (place[1], place[2])]
-    shown = rows[:limit]
-    cursor = {"next_cursor": cursor_of(order, shown[-1][0], shown[-1][1])} if len(rows) > limit else {}
-    return [each for _, _, each in shown], cursor
+    return place
 
 
 def _is_asked(request: web.Request, markets: list[Market]) -> bool:

@@ -78,18 +78,17 @@ class Shocks:
             total[rows] = _summed(self._recent(window), who[rows], at[rows], since[rows])
         return total
 
-    def rare_effect(self, who: Ints, at: int, since: int) -> Floats:
-        """`effect` at one time, drawn for these latents alone."""
-        count = np.arange(len(who))
-        steps = self._steps(at // WINDOW, self._latents[who])
-        return _summed(steps, count, np.full(len(who), at), np.full(len(who), since))
+    def rare_effect(self, who: Ints, at: Ints, since: Ints) -> Floats:
+        """`effect`, drawn for these latents alone: for times that are far apart."""
+        windows = at // WINDOW + np.arange(-(FADE // WINDOW), 1)[:, None]
+        steps = self._steps(windows, self._latents[who])
+        return _summed(steps, np.arange(len(who)), at, since)
 
     def _recent_of(self, window: int) -> Steps:
-        return self._steps(window, self._latents)
+        return self._steps(np.arange(window - FADE // WINDOW, window + 1)[:, None], self._latents)
 
-    def _steps(self, window: int, latents: Words) -> Steps:
-        """All steps that may still count in a window: a row for each window and kind."""
-        windows = np.arange(window - FADE // WINDOW, window + 1)[:, None]
+    def _steps(self, windows: Ints, latents: Words) -> Steps:
+        """All steps of the windows, which are rows: a row for each window and kind."""
         both = self._jumps_of(windows, latents), self._drifts_of(windows, latents)
         return Steps(*(np.concatenate([getattr(steps, field.name) for steps in both]) for field in fields(Steps)))
 

@@ -116,11 +116,16 @@ class SimulatedWorld:
     def _near(self, venue: Venue, start: int, end: int) -> Iterator[Market]:
         """The markets of a venue that may have been there at some time from start to end, and some more."""
         first, last = self._universe.turns(start) - BACK, self._universe.turns(end)
-        for slot in self._universe.slots:
-            if slot.venue is venue:
-                for turn in range(int(first[slot.place]), int(last[slot.place]) + 1):
-                    if self._universe.ends(slot.family.place, turn)[-1] > start:
-                        yield self._market(slot.place, turn)
+        found = [
+            (slot, turn)
+            for slot in self._universe.slots
+            if slot.venue is venue
+            for turn in range(int(first[slot.place]), int(last[slot.place]) + 1)
+            if self._universe.ends(slot.family.place, turn)[-1] > start
+        ]
+        self._states.paths.draw_winners([(slot.family.place, turn) for slot, turn in found])
+        for slot, turn in found:
+            yield self._market(slot.place, turn)
 
     def _market_of(self, slot: int, turn: int) -> Market:
         winner = self._states.paths.winner(int(self._states.paths.latent[slot]), turn)
