@@ -31,18 +31,20 @@ class Feed:
         if subscription.channel == BOOK:
             self.snapshots(subscription, tickers or {})
         elif subscription.channel == TICKER and params.get("send_initial_snapshot") is True:
-            names = [market.native_id for market in self._listing.living()] if tickers is None else tickers
-            for ticker in names:
-                subscription.send("ticker", self._ticker(self._listing.by_id[ticker], self._listing.at))
+            living = self._listing.living()
+            found = living if tickers is None else [self._listing.by_id[ticker] for ticker in tickers]
+            self._listing.prepare(found)
+            for market in found:
+                subscription.send("ticker", self._ticker(market, self._listing.at))
 
     def snapshots(self, subscription: Subscription, tickers: Iterable[str], number: int | None = None) -> None:
         """Whole books; in answer to the command of that number, if there is one."""
-        for ticker in tickers:
-            market = self._listing.by_id.get(ticker)
-            if market is not None:
-                book = self._listing.book(market)
-                told = frames.snapshot(market, book, is_yes_scale=subscription.is_yes_scale)
-                subscription.send("orderbook_snapshot", told, number)
+        found = [self._listing.by_id[ticker] for ticker in tickers if ticker in self._listing.by_id]
+        self._listing.prepare(found)
+        for market in found:
+            book = self._listing.book(market)
+            told = frames.snapshot(market, book, is_yes_scale=subscription.is_yes_scale)
+            subscription.send("orderbook_snapshot", told, number)
 
     def happen(self, happening: Happening) -> None:
         """Tell it to whom it concerns."""

@@ -144,6 +144,8 @@ class KalshiRest:
         )
         found, cursor = self._page(request, asked, _first, 200, 200)
         is_nested = truth(request, "with_nested_markets") is True
+        if is_nested:
+            self._listing.prepare([market for _, markets in found for market in markets])
         return {
             "events": [objects.event(self._listing, *each, is_nested=is_nested) for each in found],
             "cursor": cursor,
@@ -190,6 +192,7 @@ class KalshiRest:
             and request.query.get("mve_filter") != "only"  # there are no combos here
         )
         found, cursor = self._page(request, asked, _number, 100, 1_000)
+        self._listing.prepare(found)
         return {"markets": [objects.market(self._listing, market) for market in found], "cursor": cursor}
 
     def _known(self, tickers: list[str]) -> list[Market]:
@@ -227,6 +230,7 @@ class KalshiRest:
 
     def _orderbooks(self, request: web.Request) -> dict[str, Any]:
         found = self._several(several(request, "tickers"))
+        self._listing.prepare(found)
         books = [(market.native_id, objects.orderbook(self._listing.book(market), 0)) for market in found]
         return {"orderbooks": [{"ticker": ticker, "orderbook_fp": book} for ticker, book in books]}
 

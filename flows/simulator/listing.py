@@ -70,6 +70,10 @@ class Listing:
             found = self._books[market.native_id] = self.world.book(market, self.at)
         return found
 
+    def prepare(self, markets: Sequence[Market]) -> None:
+        """Make `book` and the figures of these markets quick."""
+        self.world.prepare(markets, self.at)
+
     def living(self) -> list[Market]:
         """Those that are not gone, by number."""
         found: list[Market] = self.kept("living", lambda: [each for each in self.after(_FIRST) if self.at < each.gone])

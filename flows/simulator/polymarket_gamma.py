@@ -4,7 +4,7 @@ Two habits of the venue are kept: the cursor has to come back as `after_cursor`,
 holds at most 100. Source: Gamma API.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -74,7 +74,7 @@ class Gamma:
     def _event_list(self, request: web.Request) -> list[dict[str, Any]]:
         found = _sorted(self._events(request), self._key(request, _of_event))
         limit, offset = whole(request, "limit", 20, 0, 500), whole(request, "offset", 0)
-        return [self._event(each) for _, _, each in window(found, offset, limit)]
+        return self._shown(each for _, _, each in window(found, offset, limit))
 
     def _event_pages(self, request: web.Request) -> dict[str, Any]:
         if _is_by_number(request):
@@ -85,7 +85,12 @@ class Gamma:
             found, cursor = _leaf(request, rows, lambda each: each[1][0].number)
         else:
             found, cursor = _page(request, self._events(request), self._key(request, _of_event))
-        return {"events": [self._event(each) for each in found]} | cursor
+        return {"events": self._shown(found)} | cursor
+
+    def _shown(self, found: Iterable[Members]) -> list[dict[str, Any]]:
+        shown = list(found)
+        self._listing.prepare([market for _, markets in shown for market in markets])
+        return [self._event(each) for each in shown]
 
     def _one_event(self, request: web.Request, name: str) -> dict[str, Any]:
         wanted = request.match_info[name]
@@ -133,7 +138,7 @@ class Gamma:
     def _market_list(self, request: web.Request) -> list[dict[str, Any]]:
         found = _sorted(self._markets(request), self._key(request, _of_market))
         limit, offset = whole(request, "limit", 20, 0, 500), whole(request, "offset", 0)
-        return [market(self._listing, each) for _, _, each in window(found, offset, limit)]
+        return self._told(each for _, _, each in window(found, offset, limit))
 
     def _market_pages(self, request: web.Request) -> dict[str, Any]:
         if _is_by_number(request) and self._named(request) is None:
@@ -144,7 +149,12 @@ class Gamma:
             found, cursor = _leaf(request, rows, lambda each: each.number)
         else:
             found, cursor = _page(request, self._markets(request), self._key(request, _of_market))
-        return {"markets": [market(self._listing, each) for each in found]} | cursor
+        return {"markets": self._told(found)} | cursor
+
+    def _told(self, found: Iterable[Market]) -> list[dict[str, Any]]:
+        told = list(found)
+        self._listing.prepare(told)
+        return [market(self._listing, each) for each in told]
 
     def _markets(self, request: web.Request) -> list[Market]:
         found = self._named(request)

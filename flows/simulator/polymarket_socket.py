@@ -109,6 +109,7 @@ class MarketChannel:
             self._by_market.setdefault(market.native_id, {})[client] = None
         is_full = self._ceiling and len(client.tokens) > self._ceiling
         if new and is_dumped and not is_full:
+            self._listing.prepare([self._listing.by_token[token][0] for token in new])
             books = [self._dump(token) for token in new]
             client.connection.send(encode(books), "book", len(books))
 

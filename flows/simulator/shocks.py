@@ -22,6 +22,7 @@ NEVER: Final = 2**60
 _JUMP_SHARE: Final = 0.42
 _DRIFT_SHARE: Final = 0.12
 _BURST_SHARE: Final = 0.20
+_MANY: Final = 20_000  # slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,11 @@ class Shocks:
         self._jump, self._drift, self._burst = (word(seed, name) for name in ("jump", "drift", "burst"))
         self._latents = latents
         self._slots = slots
-        self.jumps = lru_cache(64)(self._jumps)
-        self.drifts = lru_cache(64)(self._drifts)
-        self.bursts = lru_cache(64)(self._bursts)
-        self._recent = lru_cache(8)(self._recent_of)
+        few = max(8, min(64, 64 * _MANY // len(slots)))  # windows that are remembered: each is as long as the world
+        self.jumps = lru_cache(few)(self._jumps)
+        self.drifts = lru_cache(few)(self._drifts)
+        self.bursts = lru_cache(few)(self._bursts)
+        self._recent = lru_cache(max(3, few // 8))(self._recent_of)
 
     def effect(self, who: Ints, at: Ints, since: Ints) -> Floats:
         """Logits that all steps add for latents `who` at those times; steps from before `since` are over."""
