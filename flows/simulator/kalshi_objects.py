@@ -80,7 +80,7 @@ def event(listing: Listing, found: Event, markets: list[Market], *, is_nested: b
 
 def market(listing: Listing, found: Market) -> dict[str, Any]:
     """A market."""
-    at, book, figures = listing.at, listing.book(found), listing.world.figures(found, listing.at)
+    at, book, figures = listing.at, listing.book(found), listing.figures(found)
     described = {
         "ticker": found.native_id,
         "event_ticker": found.event.native_id,

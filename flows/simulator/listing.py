@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from flows.simulator.base import Book, Event, Happening, Kind, Market, World
+from flows.simulator.base import Book, Event, Figures, Happening, Kind, Market, World
 from lake.clock import DAY_US, MINUTE_US, floor_to
 from lake.vocab import Venue
 
@@ -35,6 +35,8 @@ class Listing:
         self._numbers: list[int] = []
         self._events: list[tuple[int, str]] = []  # number of an event's first market, and the event's id
         self._books: dict[str, Book] = {}
+        self._figures: dict[str, Figures] = {}
+        self._figured = at
         self._has_past = False
         self._version = 0
         self._kept: dict[str, tuple[int, Any]] = {}
@@ -68,6 +70,16 @@ class Listing:
         found = self._books.get(market.native_id)
         if found is None:
             found = self._books[market.native_id] = self.world.book(market, self.at)
+        return found
+
+    def figures(self, market: Market) -> Figures:
+        """What the venue reports of it now."""
+        if self._figured != self.at:
+            self._figures.clear()
+            self._figured = self.at
+        found = self._figures.get(market.native_id)
+        if found is None:
+            found = self._figures[market.native_id] = self.world.figures(market, self.at)
         return found
 
     def prepare(self, markets: Sequence[Market]) -> None:

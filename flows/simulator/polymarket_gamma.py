@@ -4,6 +4,7 @@ Two habits of the venue are kept: the cursor has to come back as `after_cursor`,
 holds at most 100. Source: Gamma API.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final
@@ -17,18 +18,23 @@ from flows.simulator.polymarket_objects import event, is_closed, market, middle,
 from flows.simulator.rest import Refused, get, several, truth, whole, window
 from flows.simulator.stream import Tally
 from flows.simulator.wire import cursor_of, place_of
-from lake.clock import parse_time, to_us
+from lake.clock import SECOND_US, parse_time, to_us
 
 PAGE: Final = 100
+Row = tuple[float, int, Any]
+"""What a list is sorted by, the number, and the event with its markets or the market."""
+
+_LONG: Final = 5_000
+_WHILE: Final = 60 * SECOND_US
 _NAMES: Final = ("id", "slug", "condition_ids", "clob_token_ids")
 
 MISSING: Final = {"type": "not found error", "error": "id not found"}
 
 _ORDERS: Final[dict[str, Callable[[Listing, Market], float]]] = {
     "id": lambda _, found: found.number,
-    "volume24hr": lambda listing, found: listing.world.figures(found, listing.at).volume_24h_usd,
-    "volumeNum": lambda listing, found: listing.world.figures(found, listing.at).volume_usd,
-    "liquidityNum": lambda listing, found: listing.world.figures(found, listing.at).liquidity_usd,
+    "volume24hr": lambda listing, found: listing.figures(found).volume_24h_usd,
+    "volumeNum": lambda listing, found: listing.figures(found).volume_usd,
+    "liquidityNum": lambda listing, found: listing.figures(found).liquidity_usd,
     "startDate": lambda _, found: found.listed,
     "endDate": lambda _, found: found.close,
     "competitive": lambda listing, found: -abs(middle(listing.book(found)) - 500_000),
@@ -50,6 +56,7 @@ class Gamma:
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
+        self._long: dict[tuple[Any, ...], tuple[int, list[Row]]] = {}  # the long list made last, and when
 
     def add_to(self, app: web.Application, prefix: str, tally: Tally) -> None:
         """Every route under the prefix."""
@@ -72,7 +79,7 @@ class Gamma:
     # --- events ----------------------------------------------------------------------------------
 
     def _event_list(self, request: web.Request) -> list[dict[str, Any]]:
-        found = _sorted(self._events(request), self._key(request, _of_event))
+        found = self._ranked(request, self._events, _of_event)
         limit, offset = whole(request, "limit", 20, 0, 500), whole(request, "offset", 0)
         return self._shown(each for _, _, each in window(found, offset, limit))
 
@@ -84,7 +91,7 @@ class Gamma:
             rows = (each for each in members if self._is_event(request, each))
             found, cursor = _leaf(request, rows, lambda each: each[1][0].number)
         else:
-            found, cursor = _page(request, self._events(request), self._key(request, _of_event))
+            found, cursor = _page(request, self._ranked(request, self._events, _of_event))
         return {"events": self._shown(found)} | cursor
 
     def _shown(self, found: Iterable[Members]) -> list[dict[str, Any]]:
@@ -136,7 +143,7 @@ class Gamma:
     # --- markets ---------------------------------------------------------------------------------
 
     def _market_list(self, request: web.Request) -> list[dict[str, Any]]:
-        found = _sorted(self._markets(request), self._key(request, _of_market))
+        found = self._ranked(request, self._markets, _of_market)
         limit, offset = whole(request, "limit", 20, 0, 500), whole(request, "offset", 0)
         return self._told(each for _, _, each in window(found, offset, limit))
 
@@ -148,7 +155,7 @@ class Gamma:
             rows = (each for each in markets if self._is_market(request, each))
             found, cursor = _leaf(request, rows, lambda each: each.number)
         else:
-            found, cursor = _page(request, self._markets(request), self._key(request, _of_market))
+            found, cursor = _page(request, self._ranked(request, self._markets, _of_market))
         return {"markets": self._told(found)} | cursor
 
     def _told(self, found: Iterable[Market]) -> list[dict[str, Any]]:
@@ -253,6 +260,20 @@ class Gamma:
             "pagination": {"hasMore": len(found) > page * size, "totalResults": len(found)},
         }
 
+    def _ranked(
+        self, request: web.Request, asked: Callable[[web.Request], list[Any]], of: Callable[[Any], list[Market]]
+    ) -> list[Row]:
+        """What is asked for with its place in the order asked for; a long list is made once in a while."""
+        query = sorted(each for each in request.query.items() if each[0] not in ("limit", "offset", "after_cursor"))
+        name = (request.path, tuple(query))
+        then, rows = self._long.get(name, (0, []))
+        if not rows or not then <= self._listing.at < then + _WHILE:
+            found = asked(request)
+            self._listing.prepare([market for each in found for market in of(each)])
+            rows = _sorted(found, self._key(request, of))
+            self._long = {name: (self._listing.at, rows)} if len(rows) > _LONG else {}
+        return rows
+
     def _key(self, request: web.Request, of: Callable[[Any], Sequence[Market]]) -> Callable[[Any], tuple[float, int]]:
         """What a list is sorted by: a value that rises in the order asked for, then the number."""
         asked = request.query.get("order", "") or "id"
@@ -277,7 +298,7 @@ def _of_market(found: Market) -> list[Market]:
     return [found]
 
 
-def _sorted(found: Sequence[Any], key: Callable[[Any], tuple[float, int]]) -> list[tuple[float, int, Any]]:
+def _sorted(found: Sequence[Any], key: Callable[[Any], tuple[float, int]]) -> list[Row]:
     return sorted(((*key(each), each) for each in found), key=lambda row: row[:2])
 
 
@@ -301,13 +322,12 @@ def _leaf(request: web.Request, rows: Iterator[Any], number: Callable[[Any], int
     return shown, {"next_cursor": cursor_of(request.query.get("order", ""), last, last)}
 
 
-def _page(
-    request: web.Request, found: Sequence[Any], key: Callable[[Any], tuple[float, int]]
-) -> tuple[list[Any], dict[str, str]]:
+def _page(request: web.Request, ranked: Sequence[Row]) -> tuple[list[Any], dict[str, str]]:
     """A page behind `after_cursor`, and the cursor of the next one if there is one."""
     place = _place(request)
     limit = whole(request, "limit", 20, 1, PAGE)
-    rows = [row for row in _sorted(found, key) if row[:2] > (place[1], place[2])]
+    first = bisect_right(ranked, (place[1], place[2]), key=lambda row: row[:2])
+    rows = ranked[first : first + limit + 1]
     shown = rows[:limit]
     order = request.query.get("order", "")
     cursor = {"next_cursor": cursor_of(order, shown[-1][0], shown[-1][1])} if len(rows) > limit else {}

@@ -77,7 +77,7 @@ def resolution(market: Market, at: int) -> str | None:
 def event(listing: Listing, found: Event, markets: list[Market], *, is_whole: bool = True) -> dict[str, Any]:
     """An event with its markets and tags; without them, as it stands inside a market, if not `is_whole`."""
     at, closed = listing.at, all(is_closed(market, listing.at) for market in markets)
-    figures = [listing.world.figures(market, at) for market in markets]
+    figures = [listing.figures(market) for market in markets]
     volume, day = sum(each.volume_usd for each in figures), sum(each.volume_24h_usd for each in figures)
     liquidity = number(sum(each.liquidity_usd for each in figures))
     described: dict[str, Any] = {
@@ -132,7 +132,7 @@ def market(listing: Listing, found: Market) -> dict[str, Any]:
 
 def _market(listing: Listing, found: Market) -> dict[str, Any]:
     at, book = listing.at, listing.book(found)
-    figures, closed = listing.world.figures(found, at), is_closed(found, at)
+    figures, closed = listing.figures(found), is_closed(found, at)
     volume, day, liquidity = figures.volume_usd, figures.volume_24h_usd, figures.liquidity_usd
     described: dict[str, Any] = {
         "id": str(found.number),

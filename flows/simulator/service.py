@@ -6,6 +6,7 @@ clock, so the same seed and start give the same messages.
 
 import asyncio
 import errno
+import gc
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -131,6 +132,8 @@ async def simulate(
         seed=settings.simulator_seed,
         note=truth.note,
     )
+    gc.collect()
+    gc.freeze()  # what is known of hundreds of thousands of markets need not be looked through again and again
     truth.begin(begin, settings.simulator_markets, settings.simulator_rate)
     labels = LabelsFile(Path(settings.simulator_dir), settings.simulator_seed)
     labels.begin(world, begin)

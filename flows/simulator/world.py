@@ -23,6 +23,7 @@ from flows.simulator.universe import BACK, Universe
 from lake.clock import DAY_US, MINUTE_US
 from lake.vocab import Venue
 
+_PAGE: Final = 2_000  # markets
 _MIDS: Final = 4  # times of which mids are remembered
 _DAY_AGO_STEP: Final = 10 * MINUTE_US
 _NUMBER: Final = attrgetter("number")
@@ -85,9 +86,10 @@ class SimulatedWorld:
         return Book((), (), market.determined, book.last_trade) if at >= market.determined else book
 
     def prepare(self, markets: Sequence[Market], at: int) -> None:
-        """Makes `book` and `figures` of these markets at that time quick: they are worked out together."""
+        """Makes `book` and `figures` of these markets at that time quick; of very many the figures alone."""
         places = dict(self._slot(each.venue, each.native_id) for each in markets if each.listed <= at < each.close)
-        stale = [(slot, turn) for slot, turn in places.items() if not self._is_held(slot, turn, at)]
+        is_page = len(places) <= _PAGE
+        stale = [(slot, turn) for slot, turn in places.items() if is_page and not self._is_held(slot, turn, at)]
         if stale:
             self._hold([slot for slot, _ in stale], [turn for _, turn in stale], at)
         known = self._mids.get(_day_ago(at), {})
