@@ -109,6 +109,8 @@ def fault(
 
     REST: status html empty truncated cut-json slow redirect
 
+    News: pause close-date fee-update metadata tick-size
+
         movers fault polymarket silence --connection 1 --seconds 30
         movers fault kalshi freeze --market KXGAMEAA-26NOV270000-X0
         movers fault polymarket status --value 429 --retry-after 5 --path /gamma --share 0.2

@@ -3,6 +3,7 @@
 from typing import Final
 
 from flows.simulator import fault_messages as messages
+from flows.simulator import fault_news as news
 from flows.simulator import fault_rest as rest
 from flows.simulator import fault_sockets as sockets
 from flows.simulator.faults import Fault
@@ -35,6 +36,11 @@ KINDS: Final[dict[str, type[Fault]]] = {
     "cut-json": rest.CutJson,
     "slow": rest.Slow,
     "redirect": rest.Redirect,
+    "pause": news.Pause,
+    "close-date": news.CloseDate,
+    "fee-update": news.FeeUpdate,
+    "metadata": news.Metadata,
+    "tick-size": news.TickSize,
 }
 
 

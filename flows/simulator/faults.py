@@ -57,6 +57,9 @@ class Desk(Protocol):
     def terminate(self, connection: Connection, code: int, market: str) -> None:
         """End the numbered subscriptions of a connection with that error."""
 
+    def tell(self, kind: str, market: str, value: float, *, is_over: bool) -> None:
+        """Say a piece of news, or take it back."""
+
 
 class Fault:
     """A fault while it lasts; each hook changes nothing unless its kind overrides it."""
@@ -172,13 +175,14 @@ class Faults:
         wall: Callable[[], float],
         tokens: Callable[[str], Sequence[str]] = lambda market: (),
         terminate: Callable[[Connection, int, str], None] = lambda connection, code, market: None,
+        tell: Callable[[str, str, float, bool], None],
     ) -> None:
         self.is_calm = True
         self.wall = wall
         self.at = at
         self.noted: Callable[[Fault], None] = lambda _: None  # told of each as it begins and ends
         self._venue, self._kinds, self._seed = venue, kinds, seed
-        self._tally, self._tokens, self._terminate = tally, tokens, terminate
+        self._tally, self._tokens, self._terminate, self._news = tally, tokens, terminate, tell
         self._active: list[Fault] = []
         self._over: list[Fault] = []
         self._count = 0
@@ -264,6 +268,10 @@ class Faults:
     def terminate(self, connection: Connection, code: int, market: str) -> None:
         """End the numbered subscriptions of a connection with that error."""
         self._terminate(connection, code, market)
+
+    def tell(self, kind: str, market: str, value: float, *, is_over: bool) -> None:
+        """Say a piece of news, or take it back."""
+        self._news(kind, market, value, is_over)
 
     # --- the seam --------------------------------------------------------------------------------
 

@@ -38,7 +38,16 @@ class KalshiServer:
         self._rest = KalshiRest(self._listing, verifier)
         self._feed = Feed(self._listing, tally)
         self._socket = KalshiSocket(self._listing, self._feed, tally, verifier, ping_every)
-        self.faults = Faults(Venue.KALSHI, KINDS, seed, start, tally, wall=wall, terminate=self._socket.terminate)
+        self.faults = Faults(
+            Venue.KALSHI,
+            KINDS,
+            seed,
+            start,
+            tally,
+            wall=wall,
+            terminate=self._socket.terminate,
+            tell=self._feed.news,
+        )
         tally.seam = self.faults
 
     def happen(self, happening: Happening) -> None:

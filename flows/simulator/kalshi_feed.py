@@ -113,6 +113,27 @@ class Feed:
         self._levels(emptied)
         self._listing.happen(emptied)
 
+    def news(self, kind: str, ticker: str, value: float, is_over: bool) -> None:
+        """Say a piece of news of a market, or take it back; of an unknown one nothing."""
+        market = self._listing.named(ticker)
+        if market is None:
+            return
+        name = "market_lifecycle_v2"
+        match kind:
+            case "pause":
+                (self._listing.paused.discard if is_over else self._listing.paused.add)(ticker)
+                payload = frames.activity(market, is_over)
+            case "close-date":
+                close = market.close + (0 if is_over else round(value * SECOND_US))
+                payload = frames.close_date(self._listing.change(market, close=close))
+            case "metadata":
+                label = market.label if is_over else f"{market.label} (renamed)"
+                payload = frames.metadata(self._listing.change(market, label=label))
+            case _:
+                name, payload = "event_fee_update", frames.event_fee(market, None if is_over else value)
+        for subscription in self.subscribers[LIFE].of(ticker):
+            subscription.send(name, payload)
+
     def _live(self, market: Market, told: Callable[[Market], bytes]) -> None:
         for subscription in self.subscribers[LIFE].of(market.native_id):
             subscription.send("market_lifecycle_v2", told(market))

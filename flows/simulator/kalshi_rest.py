@@ -138,7 +138,7 @@ class KalshiRest:
             (event, markets)
             for event, markets in rows
             if (not series or event.series == series)
-            and (states is None or any(objects.status(each, at) in states for each in markets))
+            and (states is None or any(objects.state(self._listing, each) in states for each in markets))
             and (not least or any(each.close >= least for each in markets))
             and (not updated or any(objects.updated(each, at) >= updated for each in markets))
         )
@@ -187,7 +187,7 @@ class KalshiRest:
             for market in rows
             if (not event or market.event.native_id == event)
             and (not series or market.event.series == series)
-            and (states is None or objects.status(market, at) in states)
+            and (states is None or objects.state(self._listing, market) in states)
             and _is_in_time(request, market, at)
             and request.query.get("mve_filter") != "only"  # there are no combos here
         )

@@ -5,6 +5,7 @@ Lists are kept in order, so that a page of a catalogue costs its own length and 
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from flows.simulator.base import Book, Event, Figures, Happening, Kind, Market, World
@@ -35,6 +36,8 @@ class Listing:
         self._numbers: list[int] = []
         self._events: list[tuple[int, str]] = []  # number of an event's first market, and the event's id
         self._books: dict[str, Book] = {}
+        self.changed: dict[str, Market] = {}  # by news: as the venue tells it now
+        self.paused: set[str] = set()
         self._figures: dict[str, Figures] = {}
         self._figured = at
         self._has_past = False
@@ -81,6 +84,19 @@ class Listing:
         if found is None:
             found = self._figures[market.native_id] = self.world.figures(market, self.at)
         return found
+
+    def told(self, market: Market) -> Market:
+        """The market as the venue tells it now: news may have changed its close, label or tick size."""
+        return self.changed.get(market.native_id, market)
+
+    def change(self, market: Market, **fields: Any) -> Market:
+        """Tell it with these fields from now on; with none of them as it is."""
+        own = replace(self.told(market), **fields) if fields else market
+        if own == market:
+            self.changed.pop(market.native_id, None)
+        else:
+            self.changed[market.native_id] = own
+        return own
 
     def prepare(self, markets: Sequence[Market]) -> None:
         """Make `book` and the figures of these markets quick."""

@@ -36,7 +36,16 @@ class PolymarketServer:
         self.tally = tally
         self._listing = Listing(world, Venue.POLYMARKET, start)
         self._channel = MarketChannel(self._listing, tally, ping_within, ceiling)
-        self.faults = Faults(Venue.POLYMARKET, KINDS, seed, start, tally, wall=wall, tokens=self._tokens)
+        self.faults = Faults(
+            Venue.POLYMARKET,
+            KINDS,
+            seed,
+            start,
+            tally,
+            wall=wall,
+            tokens=self._tokens,
+            tell=self._channel.news,
+        )
         tally.seam = self.faults
 
     def happen(self, happening: Happening) -> None:

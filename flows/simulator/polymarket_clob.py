@@ -98,7 +98,7 @@ class Clob:
     def _book(self, place: Place) -> dict[str, Any]:
         market, is_first = place
         book = self._listing.book(market)
-        return rest_book(market, book, is_first, book.changed)
+        return rest_book(self._listing.told(market), book, is_first, book.changed)
 
     def _best(self, place: Place) -> tuple[int | None, int | None]:
         return best(self._listing.book(place[0]), place[1])
@@ -146,7 +146,7 @@ class Clob:
         ]
 
     def _tick_size(self, request: web.Request) -> dict[str, float]:
-        return {"minimum_tick_size": number(self._asked(request)[0].tick)}
+        return {"minimum_tick_size": number(self._listing.told(self._asked(request)[0]).tick)}
 
     def _fee_rate(self, request: web.Request) -> dict[str, int]:
         self._asked(request)

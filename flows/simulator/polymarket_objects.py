@@ -131,6 +131,7 @@ def market(listing: Listing, found: Market) -> dict[str, Any]:
 
 
 def _market(listing: Listing, found: Market) -> dict[str, Any]:
+    found = listing.told(found)
     at, book = listing.at, listing.book(found)
     figures, closed = listing.figures(found), is_closed(found, at)
     volume, day, liquidity = figures.volume_usd, figures.volume_24h_usd, figures.liquidity_usd

@@ -13,9 +13,9 @@ from aiohttp import WSMsgType, web
 
 from flows.simulator.base import Book, Happening, Kind, Market
 from flows.simulator.listing import Listing
-from flows.simulator.polymarket_frames import Told, best, dump, rest_book
+from flows.simulator.polymarket_frames import Told, best, dump, rest_book, tick_size
 from flows.simulator.stream import Connection, Tally, attend
-from flows.simulator.wire import encode
+from flows.simulator.wire import ONE, encode
 
 PING_WITHIN: Final = 30.0  # seconds
 CEILING: Final = 500
@@ -115,7 +115,7 @@ class MarketChannel:
 
     def _dump(self, token: str) -> dict[str, Any]:
         market, is_first = self._listing.by_token[token]
-        return dump(market, self._listing.book(market), is_first)
+        return dump(self._listing.told(market), self._listing.book(market), is_first)
 
     def _drop(self, client: Client, tokens: list[str]) -> None:
         left = [self._listing.by_token[token][0] for token in tokens if token in self._listing.by_token]
@@ -193,6 +193,21 @@ class MarketChannel:
             for client in clients:
                 if whole["asset_id"] in client.tokens:
                     client.connection.send(payload, "book")
+
+    def news(self, kind: str, condition: str, value: float, is_over: bool) -> None:
+        """A market's new tick size, or its own again: told of both tokens, each with its book."""
+        market = self._listing.named(condition)
+        if market is None or kind != "tick-size":
+            return
+        old = self._listing.told(market)
+        own = self._listing.change(market, tick=market.tick if is_over else round(value * ONE))
+        for place, token in enumerate(own.tokens):
+            payload = tick_size(own, token, old.tick, self._listing.at)
+            book = encode([dump(own, self._listing.book(market), place == 0)])
+            for client in self._by_market.get(condition, ()):
+                if token in client.tokens:
+                    client.connection.send(payload, "tick_size_change")
+                    client.connection.send(book, "book")
 
     def _clear(self, happening: Happening, clients: list[Client]) -> None:
         """With the result every order is void."""

@@ -573,3 +573,60 @@ def test_the_help_names_every_kind():
     told = " ".join(line for line in (cli.fault.__doc__ or "").splitlines() if ": " in line.strip()[:13])
     words = {word for word in told.replace(":", " ").split() if word == word.lower()}
     assert set(KINDS) <= words
+
+
+# --- news ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_kalshi_tells_news_and_takes_it_back(venues):
+    """On the lifecycle channel and over REST; each message is read, and when it is over all is as before."""
+    market = venues.world.all[6]
+    path = f"/markets/{market.native_id}"
+    async with venues.kalshi() as socket:
+        await socket.send('{"id":1,"cmd":"subscribe","params":{"channels":["market_lifecycle_v2"]}}')
+        await heard(socket, KALSHI)
+        before = (await venues.get(path))["market"]
+        for kind in ("pause", "close-date", "fee-update", "metadata"):
+            venues.simulation.fault(KALSHI, kind, market=market.native_id, seconds=2)
+        frames = await heard(socket, KALSHI)
+        during = (await venues.get(path))["market"]
+        assert [row["ticker"] for row in (await venues.get("/markets", status="paused"))["markets"]] == [
+            market.native_id
+        ]
+        venues.run(3)
+        over = await heard(socket, KALSHI)
+        after = (await venues.get(path))["market"]
+    told = [json.loads(frame)["msg"] for frame in [*frames, *over]]
+    kinds = [each.get("event_type", "event_fee_update") for each in told]
+    assert kinds == [
+        *("deactivated", "close_date_updated", "event_fee_update", "metadata_updated"),
+        *("activated", "close_date_updated", "event_fee_update", "metadata_updated"),
+    ]
+    assert told[1]["close_ts"] == told[5]["close_ts"] + 3_600 and told[6]["fee_multiplier_override"] is None
+    assert (during["status"], during["yes_sub_title"]) == ("inactive", f"{market.label} (renamed)")
+    names = ("status", "yes_sub_title", "close_time")
+    assert [after[name] for name in names] == [before[name] for name in names] != [during[name] for name in names]
+    assert read(KALSHI, [*frames, *over]).outcomes[Outcome.DEAD] == 0
+
+
+@pytest.mark.asyncio
+async def test_polymarket_changes_a_tick_size(venues):
+    """Both tokens are told, each followed by its book; the catalogue and the books over REST say the same."""
+    market = venues.world.all[0]
+    async with venues.polymarket() as socket:
+        await socket.send(subscribe(venues, POLY))
+        await heard(socket, POLY)
+        venues.simulation.fault(POLY, "tick-size", market=market.native_id, value=0.001)
+        frames = await heard(socket, POLY)
+        found = [each for frame in frames for each in (json.loads(frame), json.loads(frame))[:1]]
+        kinds = [each[0]["event_type"] if isinstance(each, list) else each["event_type"] for each in found]
+        assert kinds == ["tick_size_change", "book"] * 2
+        assert (found[0]["old_tick_size"], found[0]["new_tick_size"]) == ("0.01", "0.001")
+        assert found[1][0]["tick_size"] == "0.001"
+        assert (await venues.get("/clob/book", token_id=market.tokens[0]))["tick_size"] == "0.001"
+        listed = await venues.get("/gamma/markets", condition_ids=market.native_id)
+        assert listed[0]["orderPriceMinTickSize"] == 0.001
+        venues.simulation.mend(POLY)
+        assert json.loads((await heard(socket, POLY))[0])["new_tick_size"] == "0.01"
+    assert read(POLY, frames).outcomes[Outcome.DEAD] == 0
