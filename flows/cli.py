@@ -107,7 +107,7 @@ def fault(
 
     Messages: malformed bad-utf8 unknown-kind unknown-field missing-field wrong-type duplicate reorder hole clock
 
-    REST: status html empty truncated cut-json slow redirect
+    REST: status html empty truncated bomb cut-json slow redirect
 
     News: pause close-date fee-update metadata tick-size
 

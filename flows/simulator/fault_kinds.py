@@ -33,6 +33,7 @@ KINDS: Final[dict[str, type[Fault]]] = {
     "html": rest.Html,
     "empty": rest.Empty,
     "truncated": rest.Truncated,
+    "bomb": rest.Bomb,
     "cut-json": rest.CutJson,
     "slow": rest.Slow,
     "redirect": rest.Redirect,

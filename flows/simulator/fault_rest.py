@@ -63,6 +63,17 @@ class Truncated(Rest):
         return web.Response(body=half, headers={"Content-Encoding": "gzip"}, content_type="application/json")
 
 
+class Bomb(Rest):
+    """Answers are a small gzip of `value` MiB of JSON."""
+
+    value = 64.0
+
+    async def instead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """An array of nothing but blanks."""
+        packed = compress(b"[" + b" " * round(self.given * 1024 * 1024) + b"]")
+        return web.Response(body=packed, headers={"Content-Encoding": "gzip"}, content_type="application/json")
+
+
 class CutJson(Rest):
     """Answers are the first half of their JSON."""
 

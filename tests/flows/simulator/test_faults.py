@@ -428,6 +428,8 @@ async def test_answers_over_rest(venues, path):
     assert answer.headers["Content-Encoding"] == "gzip"
     with pytest.raises(EOFError):
         gzip.decompress(body)
+    answer, body = await under("bomb", value=2)
+    assert len(body) < 10_000 and len(gzip.decompress(body)) > 2 * 1024**2
     answer, body = await under("cut-json")
     assert 2 * len(body) <= len(json.dumps(right)) and body[:1] == b"[{"[: 1 + (venue is KALSHI)][-1:]
     answer, _ = await under("redirect")
