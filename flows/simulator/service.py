@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from flows.simulator.activity import CROWDED
 from flows.simulator.base import World
 from flows.simulator.faults import Fault, FaultSpec
 from flows.simulator.kalshi import KalshiServer
@@ -28,7 +29,7 @@ from flows.simulator.stream import QUEUE_BYTES, Driver, Tally
 from flows.simulator.truth import Truth
 from flows.simulator.truth_file import TruthFile
 from flows.simulator.world import SimulatedWorld
-from lake.clock import from_us, to_us
+from lake.clock import DAY_US, HOUR_US, from_us, to_us
 from lake.errors import SettingError
 from lake.settings import Settings
 from lake.vocab import Venue
@@ -136,7 +137,7 @@ async def simulate(
     gc.freeze()  # what is known of hundreds of thousands of markets need not be looked through again and again
     truth.begin(begin, settings.simulator_markets, settings.simulator_rate)
     labels = LabelsFile(Path(settings.simulator_dir), settings.simulator_seed)
-    labels.begin(world, begin)
+    labels.begin(world, begin, DAY_US if settings.simulator_markets <= CROWDED else HOUR_US)
     async with simulation.serving(settings.simulator_polymarket_port, settings.simulator_kalshi_port) as ports:
         for venue, port in zip(Venue, ports, strict=True):
             markets = len(world.markets(venue, begin))
