@@ -179,6 +179,7 @@ def test_a_crowded_world_agrees_with_itself(crowded):
         assert (then.bids, then.asks) == (book.bids, book.asks)
         assert crowded.figures(market, end) == SimulatedWorld.figures(crowded, market, end)
     trades = [each for each in told if each.kind is Kind.TRADE]
+    assert len(trades) > 10
     busy = Counter(each.market.native_id for each in trades).most_common(3)
     for name, count in busy:
         market = next(each.market for each in trades if each.market.native_id == name)
@@ -188,6 +189,12 @@ def test_a_crowded_world_agrees_with_itself(crowded):
         minutes = crowded.candles([market], START - HOUR_US, end)[0]
         within = minutes.start >= START
         assert minutes.volume[within].sum() >= sum(each.size for each in own) * 0.9
+    traded = 0
+    for market in living[:40]:
+        before = [each.price for each in crowded.trades(market, end - 6 * HOUR_US, end)]
+        assert not before or crowded.book(market, end).last_trade == before[-1]
+        traded += bool(before)
+    assert traded > 5
 
 
 def test_a_sleeping_market_has_candles(crowded):
@@ -198,6 +205,8 @@ def test_a_sleeping_market_has_candles(crowded):
         for start, bid in zip(minutes.start.tolist()[::7], minutes.bid.tolist()[::7], strict=True):
             book = crowded.book(market, start + MINUTE_US - 1)
             assert not book.bids or book.bids[0][0] == bid[3]
+            if crowded.book(market, start - 1).changed == book.changed:
+                assert len(set(bid)) == 1
         flat += len(minutes.start) > 1 and len(set(minutes.bid[:, 3].tolist())) == 1
     assert flat > 5
 
@@ -213,7 +222,14 @@ def test_prepared_figures_are_the_same(monkeypatch):
     some.prepare(some.markets(POLY, START), START)
     for each in one.markets(POLY, START):
         assert one.figures(each, START) == some.figures(each, START) == wanted[each.native_id]
-    assert any(figures.day_ago is not None for figures in wanted.values())
+    then, drawn = (START - DAY_US) // (10 * MINUTE_US) * 10 * MINUTE_US, 0
+    for each in plain.markets(POLY, START):
+        ago = wanted[each.native_id].day_ago
+        if ago is not None:
+            book = plain.book(each, then)
+            assert ago == (book.bids[0][0] + book.asks[0][0]) // 2
+            drawn += 1
+    assert drawn > 20
 
 
 @pytest.mark.soak

@@ -220,6 +220,9 @@ def test_what_is_stored_wrongly_is_found():
         assert (found.missing.height, found.extra.height, found.matched) == (1, int(not late), stored.height - 1), (
             change
         )
+    later = stored[place : place + 1].with_columns(event_time=pl.col("event_time") + timedelta(seconds=20))
+    stale = compare_quotes(pl.concat([stored, later]), quotes, none)
+    assert (stale.missing.height, stale.extra.height) == (0, 1)  # it stood so once, and no longer
     stored = trades.with_columns(received_time="event_time")
     assert compare_trades(stored, trades, none).is_right and trades.height > 20
     for change in (
