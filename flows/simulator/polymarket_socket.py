@@ -36,7 +36,7 @@ class Client:
 class MarketChannel:
     """All clients of the channel."""
 
-    def __init__(self, listing: Listing, tally: Tally, ping_within: float, ceiling: int) -> None:
+    def __init__(self, listing: Listing, tally: Tally, ping_within: float, ceiling: int = 0) -> None:
         self._listing = listing
         self._ceiling = ceiling
         self._tally = tally
