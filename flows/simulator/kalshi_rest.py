@@ -5,14 +5,16 @@ tickers in a list are dropped without a word. Source: OpenAPI, trade-api/v2.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 from aiohttp import web
 
+from flows.simulator import kalshi_combos
 from flows.simulator import kalshi_objects as objects
 from flows.simulator.base import Event, Market
 from flows.simulator.kalshi_candles import PERIODS, candlesticks
+from flows.simulator.kalshi_combos import Combo
 from flows.simulator.keys import Verifier
 from flows.simulator.listing import Listing, Members
 from flows.simulator.past_trades import after, backwards
@@ -25,6 +27,8 @@ PREFIX: Final = "/trade-api/v2"
 MOST_CANDLES: Final = 10_000
 MOST_TICKERS: Final = 100
 
+_ENDS: Final = ("min", "max")
+_FIELDS: Final = ("created", "close", "settled", "updated")
 _WEEK: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TIMES: Final[dict[str, Callable[[Market], int]]] = {
     "created": lambda market: market.listed,
@@ -54,7 +58,7 @@ class KalshiRest:
             ("/series/{series}", self._series),
             ("/series/{series}/markets/{ticker}/candlesticks", self._candles),
             ("/events", self._events),
-            ("/events/multivariate", lambda _: {"events": [], "cursor": ""}),
+            ("/events/multivariate", self._combo_events),
             ("/events/{ticker}", self._event),
             ("/markets", self._markets),
             ("/markets/trades", self._trades),
@@ -189,11 +193,32 @@ class KalshiRest:
             and (not series or market.event.series == series)
             and (states is None or objects.state(self._listing, market) in states)
             and _is_in_time(request, market, at)
-            and request.query.get("mve_filter") != "only"  # there are no combos here
+            and request.query.get("mve_filter") != "only"
         )
-        found, cursor = self._page(request, asked, _number, 100, 1_000)
-        self._listing.prepare(found)
-        return {"markets": [objects.market(self._listing, market) for market in found], "cursor": cursor}
+        every = chain(asked, self._combos(request, after))
+        found, cursor = self._page(request, every, lambda each: each.number, 100, 1_000)
+        self._listing.prepare([each for each in found if isinstance(each, Market)])
+        return {"markets": [self._told(each) for each in found], "cursor": cursor}
+
+    def _told(self, found: Market | Combo) -> dict[str, Any]:
+        if isinstance(found, Combo):
+            return kalshi_combos.market(self._listing, found)
+        return objects.market(self._listing, found)
+
+    def _combos(self, request: web.Request, after: int) -> Iterator[Combo]:
+        """Those that a list holds which does not exclude them, and is asked for open markets at large."""
+        narrow = ("tickers", "event_ticker", "series_ticker", *(f"{end}_{of}_ts" for end in _ENDS for of in _FIELDS))
+        is_large = not any(request.query.get(name) for name in narrow)
+        if is_large and request.query.get("status") in (None, "open") and request.query.get("mve_filter") != "exclude":
+            yield from (combo for combo in kalshi_combos.combos(self._listing) if combo.number > after)
+
+    def _combo_events(self, request: web.Request) -> dict[str, Any]:
+        after = self._after(request)
+        rows = (combo for combo in kalshi_combos.combos(self._listing) if combo.number > after)
+        found, cursor = self._page(request, rows, lambda each: each.number, 100, 200)
+        is_nested = truth(request, "with_nested_markets") is True
+        told = [kalshi_combos.event(self._listing, each, is_nested=is_nested) for each in found]
+        return {"events": told, "cursor": cursor}
 
     def _known(self, tickers: list[str]) -> list[Market]:
         """The markets of those tickers; unknown ones are dropped without a word."""

@@ -1,5 +1,6 @@
 """Catalogues of simulated venues: whole walks, filters, and worlds too large to be awake."""
 
+import json
 import time
 from collections import Counter
 
@@ -11,6 +12,8 @@ from flows.simulator.listing import Listing
 from flows.simulator.polymarket_objects import DISPUTED, resolution
 from flows.simulator.service import Simulation
 from flows.simulator.world import SimulatedWorld
+from flows.venues.base import Frame, Outcome, Wire
+from flows.venues.kalshi import Kalshi
 from lake.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, parse_time, to_us
 from lake.vocab import Venue
 from tests.flows.simulator.conftest import Venues
@@ -59,7 +62,9 @@ async def test_a_walk_finds_every_market_once(key):
                 venues, "/gamma/markets/keyset", "markets", "next_cursor", "after_cursor", limit=20, closed="false"
             )
             nested = await walked(venues, "/events", "events", "cursor", "cursor", limit=9, with_nested_markets="true")
-            flat = await walked(venues, "/markets", "markets", "cursor", "cursor", limit=30, status="open")
+            flat = await walked(
+                venues, "/markets", "markets", "cursor", "cursor", limit=30, status="open", mve_filter="exclude"
+            )
             volume = await walked(
                 venues,
                 "/gamma/markets/keyset",
@@ -131,6 +136,24 @@ async def test_kalshis_filters_by_time(venues):
     page = await venues.get("/markets", tickers=f"{late.native_id},{short.native_id}", limit=1)
     rest = await venues.get("/markets", tickers=f"{late.native_id},{short.native_id}", limit=1, cursor=page["cursor"])
     assert [page["markets"][0]["ticker"], rest["markets"][0]["ticker"]] == [short.native_id, late.native_id]
+
+
+@pytest.mark.asyncio
+async def test_combos_flood_what_does_not_exclude_them(venues):
+    """They stand behind all other open markets, have two legs and no quotes, and no part in `/events`."""
+    plain = (await venues.get("/markets", status="open", mve_filter="exclude", limit=1_000))["markets"]
+    both = (await venues.get("/markets", status="open", limit=1_000))["markets"]
+    only = (await venues.get("/markets", mve_filter="only", limit=1_000))["markets"]
+    assert both == plain + only and len(only) == 4 and len(plain) == 5
+    assert all(each["ticker"].startswith("KXMVE") and len(each["mve_selected_legs"]) == 2 for each in only)
+    assert {(each["yes_bid_dollars"], each["yes_ask_dollars"]) for each in only} == {("0.0000", "1.0000")}
+    assert not any(each["event_ticker"].startswith("KXMVE") for each in (await venues.get("/events"))["events"])
+    first = await venues.get("/events/multivariate", with_nested_markets="true", limit=3)
+    rest = await venues.get("/events/multivariate", with_nested_markets="true", cursor=first["cursor"])
+    nested = [market for event in first["events"] + rest["events"] for market in event["markets"]]
+    assert nested == only and rest["cursor"] == ""
+    page = Kalshi().parse(Frame(0, "c", START, json.dumps({"markets": only}).encode(), Wire.KALSHI_REST))
+    assert not any(message.outcome is Outcome.DEAD for message in page)
 
 
 @pytest.mark.asyncio
