@@ -27,7 +27,7 @@ from flows.simulator.listing import Listing, members
 from flows.simulator.polymarket_objects import event
 from flows.simulator.polymarket_socket import Client as PolymarketClient
 from flows.simulator.polymarket_socket import MarketChannel
-from flows.simulator.stream import Driver, Tally
+from flows.simulator.stream import Connection, Driver, Tally
 from flows.simulator.world import SimulatedWorld
 from flows.venues.base import Frame, Opened, Wire, frame_seq
 from flows.venues.kalshi import Kalshi
@@ -87,8 +87,8 @@ class Offline:
         self._channel = MarketChannel(self._polymarket, Tally(), 1e9)
         self._feed = Feed(self._kalshi, Tally())
         self._socket = KalshiSocket(self._kalshi, self._feed, Tally(), None, 1e9)  # type: ignore[arg-type]
-        self._poly_client: Any = PolymarketClient(Tap(self._told, Wire.POLYMARKET_SOCKET))  # type: ignore[arg-type]
-        self._kalshi_client: Any = KalshiClient(Tap(self._told, Wire.KALSHI_SOCKET))  # type: ignore[arg-type]
+        self._poly_client: Any = PolymarketClient(Tap(self._told, Wire.POLYMARKET_SOCKET))
+        self._kalshi_client: Any = KalshiClient(Tap(self._told, Wire.KALSHI_SOCKET))
         self._channel._clients.add(self._poly_client)
         self._asked: set[str] = set()
         self._driver = Driver(world, START, {Venue.POLYMARKET: Follow(self._channel, self._polymarket),
@@ -132,14 +132,15 @@ class Offline:
         self._asked.update(market.native_id for market in (*new, *others))
 
 
-class Tap:
-    """Stands where a connection would: what is sent is kept."""
+class Tap(Connection):
+    """A connection without a socket: what is sent is kept."""
 
     def __init__(self, told: list[tuple[str, Wire, bytes]], wire: Wire) -> None:
-        self._told, self._wire = told, wire
+        super().__init__(0, None, START, 0)  # type: ignore[arg-type]
+        self._all, self._wire = told, wire
 
-    def send(self, payload: bytes, kind: str, messages: int = 1) -> None:
-        self._told.append((self._wire.venue.value, self._wire, payload))
+    def _queue(self, payload: bytes, kind: str, messages: int) -> None:
+        self._all.append((self._wire.venue.value, self._wire, payload))
 
 
 class Follow:

@@ -88,6 +88,58 @@ def simulate(
 
 
 @app.command(rich_help_panel=RUN)
+def fault(
+    venue: Annotated[str, typer.Argument(help="polymarket or kalshi.")],
+    kind: Annotated[str, typer.Argument(help="One of the kinds below; or list, or end.")],
+    seconds: Annotated[float | None, typer.Option(help="How long. Default: until it is ended.")] = None,
+    share: Annotated[float, typer.Option(help="Of the frames, names, handshakes or requests: 0 to 1.")] = 1.0,
+    market: Annotated[str, typer.Option(help="A condition id or ticker. Default: every one.")] = "",
+    connection: Annotated[int, typer.Option(help="Its number in /simulator/report. Default: every one.")] = 0,
+    value: Annotated[float | None, typer.Option(help="Close code, status, seconds or MiB, as the kind has it.")] = None,
+    retry_after: Annotated[float | None, typer.Option(help="Seconds of a Retry-After header.")] = None,
+    dated: Annotated[bool, typer.Option("--dated", help="Write that header as an HTTP date.")] = False,
+    path: Annotated[str, typer.Option(help="REST: only paths that begin so, as in /clob/books.")] = "",
+    number: Annotated[int | None, typer.Option(help="With end: only the fault of that number.")] = None,
+) -> None:
+    """Tell a running simulated venue to misbehave. What each kind does: `movers fault polymarket list`.
+
+    Connections: silence freeze close abort accept-then-close refuse lost-subscribe no-result terminate huge
+
+    Messages: malformed bad-utf8 unknown-kind unknown-field missing-field wrong-type duplicate reorder hole clock
+
+    REST: status html empty truncated bomb cut-json slow redirect
+
+    News: pause close-date fee-update metadata tick-size
+
+        movers fault polymarket silence --connection 1 --seconds 30
+        movers fault kalshi freeze --market KXGAMEAA-26NOV270000-X0
+        movers fault polymarket status --value 429 --retry-after 5 --path /gamma --share 0.2
+        movers fault kalshi end
+    """
+    from flows.simulator import fault_client
+    from lake.vocab import Venue
+
+    if venue not in [each.value for each in Venue]:
+        raise SettingError(f"venue {safe_text(venue)[:20]!r}: is neither polymarket nor kalshi")
+    config, where = _settings(), Venue(venue)
+    if kind == "list":
+        found = fault_client.lasting(config, where)
+        for name, about in found["kinds"].items():
+            say(f"{name:18} {about}")
+        word, faults = "lasts", found["faults"]
+    elif kind == "end":
+        word, faults = "ended", fault_client.end(config, where, number)["ended"]
+    else:
+        said = {
+            "kind": kind, "seconds": seconds, "share": share, "market": market, "connection": connection,
+            "value": value, "retry_after": retry_after, "is_dated": dated, "path": path,
+        }  # fmt: skip
+        word, faults = "begun", [fault_client.begin(config, where, said)]
+    for each in faults:
+        say(f"{word}: fault {each['number']}, {each['kind']}, {each['hits']} hits, since {each['start']}")
+
+
+@app.command(rich_help_panel=RUN)
 def collect() -> NoReturn:
     """Collect from the venues of COLLECTOR_MODE into the lake until stopped; what was received is written first."""
     config = _service_settings(with_prefect=True)

@@ -88,8 +88,11 @@ class Settings(BaseSettings):
     simulator_polymarket_port: int = Field(8710, ge=1, le=65_535, description="simulated Polymarket, on loopback")
     simulator_kalshi_port: int = Field(8711, ge=1, le=65_535, description="simulated Kalshi, on loopback")
     simulator_seed: int = Field(7, ge=0, description="the same seed and start give the same frames")
-    simulator_markets: int = Field(3_000, ge=10, le=100_000, description="simulated markets of both venues together")
+    simulator_markets: int = Field(3_000, ge=10, le=500_000, description="simulated markets of both venues together")
     simulator_rate: float = Field(500, gt=0, le=100_000, description="simulated messages a second, on average")
+    simulator_token_ceiling: int = Field(
+        500, ge=0, description="tokens of a simulated Polymarket connection above which no first books come; 0 = none"
+    )
 
     app_port: int = Field(5006, ge=1, le=65_535, description="the pages, on loopback")
     prefect_port: int = Field(4200, ge=1, le=65_535, description="the Prefect server, on loopback")

@@ -2,6 +2,7 @@
 
 Each cell holds one update at a hashed time within it, so the update in force at any time is found without a search.
 A trade happens at an update's time. Busy markets are few; jumps, drifts and bursts make any market busier for a while.
+In a world of very many markets most are asleep: such a slot's minutes with an update are many minutes apart.
 """
 
 from typing import Final, NamedTuple
@@ -16,6 +17,10 @@ from lake.clock import DAY_US, MINUTE_US
 
 MOST_CELLS: Final = 240
 MOST_TRADES: Final = 16
+CROWDED: Final = 20_000
+"""Slots of a world above which the quiet ones have no update in most minutes."""
+
+LONGEST_SLEEP: Final = 240  # minutes
 
 _CALM: Final = 6 * MINUTE_US  # a jump's heat is down to a third after this
 _HOT: Final = 30 * MINUTE_US
@@ -66,6 +71,9 @@ class Activity:
         updates = rate * 60 / _MESSAGES * (rate / count / _USUAL) ** 0.1
         self.pace = _scaled(weight, updates)
         self._trade_pace = weight / weight.sum() * updates * _TRADES
+        sleep = np.clip(1.0 / np.maximum(self.pace, 1e-9), 1, LONGEST_SLEEP).astype(np.int64)
+        self._stride: Ints = sleep if count > CROWDED else np.ones(count, dtype=np.int64)
+        self._shift: Ints = (uniform(self._key, np.array(-2)) * self._stride).astype(np.int64)
 
     def cells(self, slot: Ints, minute: Ints) -> Ints:
         """Updates of each slot in each minute (since the epoch), at least one."""
@@ -79,9 +87,13 @@ class Activity:
         offset = uniform(self._key[slot] ^ np.uint64(0xA5), minute * 256 + cell)
         return minute * MINUTE_US + ((cell + 0.01 + 0.98 * offset) * (MINUTE_US / cells)).astype(np.int64)
 
+    def awake(self, slot: Ints, minute: Ints) -> Ints:
+        """The last minute with an update of each slot, up to that minute."""
+        return np.asarray(minute - (minute + self._shift[slot]) % self._stride[slot])
+
     def before(self, slot: Ints, at: Ints) -> Updates:
         """Each slot's last update at or before `at`."""
-        minute = at // MINUTE_US
+        minute = self.awake(slot, at // MINUTE_US)
         cells = self.cells(slot, minute)
         cell = np.minimum((at - minute * MINUTE_US) * cells // MINUTE_US, cells - 1)
         found = Updates(slot, minute, cell, cells, self.times(slot, minute, cell, cells))
@@ -90,7 +102,7 @@ class Activity:
     def previous(self, updates: Updates) -> Updates:
         """The update before each."""
         slot, is_first = updates.slot, updates.cell == 0
-        minute = updates.minute - is_first
+        minute = updates.minute - is_first * self._stride[slot]
         cells = updates.cells.copy()
         cells[is_first] = self.cells(slot[is_first], minute[is_first])
         cell = np.where(is_first, cells, updates.cell) - 1
@@ -99,7 +111,7 @@ class Activity:
     def following(self, updates: Updates) -> Updates:
         """The update after each."""
         slot, is_last = updates.slot, updates.cell == updates.cells - 1
-        minute = updates.minute + is_last
+        minute = updates.minute + is_last * self._stride[slot]
         cells = updates.cells.copy()
         cells[is_last] = self.cells(slot[is_last], minute[is_last])
         cell = np.where(is_last, 0, updates.cell + 1)
@@ -107,12 +119,12 @@ class Activity:
 
     def minute(self, minute: int) -> Updates:
         """All updates of all slots in a minute, in order of time."""
-        every = np.arange(len(self.pace))
+        every = np.flatnonzero((minute + self._shift) % self._stride == 0)
         cells = self.cells(every, np.full(len(every), minute))
         slot = np.repeat(every, cells)
         cell = np.arange(len(slot)) - np.repeat(np.cumsum(cells) - cells, cells)
-        minutes = np.full(len(slot), minute)
-        found = Updates(slot, minutes, cell, cells[slot], self.times(slot, minutes, cell, cells[slot]))
+        minutes, of = np.full(len(slot), minute), np.repeat(cells, cells)
+        found = Updates(slot, minutes, cell, of, self.times(slot, minutes, cell, of))
         return found.take(np.lexsort((slot, found.time)))
 
     def fills(self, slot: Ints, minute: Ints, cells: Ints) -> Fills:
@@ -120,7 +132,9 @@ class Activity:
         key = self._key[slot] ^ np.uint64(0x5A)
         wanted = self._trade_pace[slot] * self.heat(slot, minute) * _daily(minute, _TRADE_CYCLE)
         luck = -np.log(uniform(key, minute * 32))
-        count = np.clip((wanted * luck + uniform(key, minute * 32 + 1)).astype(np.int64), 0, MOST_TRADES)
+        is_awake = (minute + self._shift[slot]) % self._stride[slot] == 0
+        wanted = wanted * self._stride[slot]
+        count = np.clip((wanted * luck + uniform(key, minute * 32 + 1)).astype(np.int64), 0, MOST_TRADES) * is_awake
         row = np.repeat(np.arange(len(count)), count)
         place = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
         bits = draw(key[row], minute[row] * 32 + 8 + place) >> np.uint64(40)

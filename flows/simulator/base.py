@@ -163,6 +163,9 @@ class World(Protocol):
     def book(self, market: Market, at: int) -> Book:
         """The book after everything that happened up to and with `at`; empty from `determined` on."""
 
+    def prepare(self, markets: Sequence[Market], at: int) -> None:
+        """Makes `book` and `figures` of these markets at that time quick: they are worked out together."""
+
     def happenings(self, start: int, end: int) -> Iterator[Happening]:
         """What happens to all markets of both venues in start < time <= end, in order of time."""
 

@@ -50,12 +50,15 @@ class History:
     def _quotes(self, slot: Ints, turn: Ints, minute: Ints) -> tuple[Ints, Ints]:
         """Best prices (ticks) at a minute's start, somewhere in its middle, and at its end: shape (n, 3)."""
         activity = self._states.activity
-        cells = activity.cells(slot, minute)
+        awake = activity.awake(slot, minute)
+        is_asleep = awake != minute
+        cells = activity.cells(slot, awake)
         is_first = np.flatnonzero(np.diff(slot, prepend=-1) | (np.diff(minute, prepend=-1) != 1))
         first = activity.before(slot[is_first], minute[is_first] * MINUTE_US)
         bids, asks = np.empty((len(slot), 3), np.int64), np.empty((len(slot), 3), np.int64)
         for place, cell in ((1, cells // 2), (2, cells - 1)):
-            updates = Updates(slot, minute, cell, cells, activity.times(slot, minute, cell, cells))
+            at = np.where(is_asleep, cells - 1, cell)  # a minute without an update has the last one's book
+            updates = Updates(slot, awake, at, cells, activity.times(slot, awake, at, cells))
             bids[:, place], asks[:, place] = self._states.touch(updates, turn)
         bids[1:, 0], asks[1:, 0] = bids[:-1, 2], asks[:-1, 2]
         bids[is_first, 0], asks[is_first, 0] = self._states.touch(first, turn[is_first])

@@ -24,9 +24,7 @@ def candlesticks(
     oldest = max(first, min(market.listed for market in markets) // width * width)
     found = listing.world.candles(markets, oldest, last)
     return [
-        _gathered(
-            _over(minutes, listing.at), listing.world.figures(market, listing.at).open_interest, width, start, end
-        )
+        _gathered(_over(minutes, listing.at), listing.figures(market).open_interest, width, start, end)
         for market, minutes in zip(markets, found, strict=True)
     ]
 

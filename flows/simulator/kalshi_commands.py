@@ -12,11 +12,13 @@ FAULTS: Final = {
     5: "Unknown command",
     7: "Unknown subscription ID",
     8: "Unknown channel name",
+    10: "Channel error",
     11: "Invalid parameter",
     12: "Exactly one subscription ID is required",
     13: "Unsupported action",
     14: "Market ticker required",
     15: "Action required",
+    25: "Subscription buffer overflow",
 }
 
 

@@ -31,18 +31,20 @@ class Feed:
         if subscription.channel == BOOK:
             self.snapshots(subscription, tickers or {})
         elif subscription.channel == TICKER and params.get("send_initial_snapshot") is True:
-            names = [market.native_id for market in self._listing.living()] if tickers is None else tickers
-            for ticker in names:
-                subscription.send("ticker", self._ticker(self._listing.by_id[ticker], self._listing.at))
+            living = self._listing.living()
+            found = living if tickers is None else [self._listing.by_id[ticker] for ticker in tickers]
+            self._listing.prepare(found)
+            for market in found:
+                subscription.send("ticker", self._ticker(market, self._listing.at))
 
     def snapshots(self, subscription: Subscription, tickers: Iterable[str], number: int | None = None) -> None:
         """Whole books; in answer to the command of that number, if there is one."""
-        for ticker in tickers:
-            market = self._listing.by_id.get(ticker)
-            if market is not None:
-                book = self._listing.book(market)
-                told = frames.snapshot(market, book, is_yes_scale=subscription.is_yes_scale)
-                subscription.send("orderbook_snapshot", told, number)
+        found = [self._listing.by_id[ticker] for ticker in tickers if ticker in self._listing.by_id]
+        self._listing.prepare(found)
+        for market in found:
+            book = self._listing.book(market)
+            told = frames.snapshot(market, book, is_yes_scale=subscription.is_yes_scale)
+            subscription.send("orderbook_snapshot", told, number)
 
     def happen(self, happening: Happening) -> None:
         """Tell it to whom it concerns."""
@@ -110,6 +112,27 @@ class Feed:
         emptied = replace(happening, kind=Kind.BOOK, book=book, levels=tuple(levels))
         self._levels(emptied)
         self._listing.happen(emptied)
+
+    def news(self, kind: str, ticker: str, value: float, is_over: bool) -> None:
+        """Say a piece of news of a market, or take it back; of an unknown one nothing."""
+        market = self._listing.named(ticker)
+        if market is None:
+            return
+        name = "market_lifecycle_v2"
+        match kind:
+            case "pause":
+                (self._listing.paused.discard if is_over else self._listing.paused.add)(ticker)
+                payload = frames.activity(market, is_over)
+            case "close-date":
+                close = market.close + (0 if is_over else round(value * SECOND_US))
+                payload = frames.close_date(self._listing.change(market, close=close))
+            case "metadata":
+                label = market.label if is_over else f"{market.label} (renamed)"
+                payload = frames.metadata(self._listing.change(market, label=label))
+            case _:
+                name, payload = "event_fee_update", frames.event_fee(market, None if is_over else value)
+        for subscription in self.subscribers[LIFE].of(ticker):
+            subscription.send(name, payload)
 
     def _live(self, market: Market, told: Callable[[Market], bytes]) -> None:
         for subscription in self.subscribers[LIFE].of(market.native_id):

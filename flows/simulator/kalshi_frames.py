@@ -167,6 +167,31 @@ def settled(market: Market) -> bytes:
     return encode({"market_ticker": market.native_id, "event_type": "settled", "settled_ts": seconds(market.gone)})
 
 
+def activity(market: Market, is_active: bool) -> bytes:
+    """A pause, or its end."""
+    kind = "activated" if is_active else "deactivated"
+    return encode({"market_ticker": market.native_id, "event_type": kind, "is_deactivated": not is_active})
+
+
+def close_date(market: Market) -> bytes:
+    """A new close."""
+    told = {"market_ticker": market.native_id, "event_type": "close_date_updated", "close_ts": seconds(market.close)}
+    return encode(told)
+
+
+def metadata(market: Market) -> bytes:
+    """A new label."""
+    told = {"market_ticker": market.native_id, "event_type": "metadata_updated", "yes_sub_title": market.label}
+    return encode(told)
+
+
+def event_fee(market: Market, multiplier: float | None) -> bytes:
+    """New fees of an event; None = those of its series again."""
+    kind = None if multiplier is None else "quadratic"
+    told = {"event_ticker": market.event.native_id, "fee_type_override": kind, "fee_multiplier_override": multiplier}
+    return encode(told)
+
+
 def event_created(market: Market) -> bytes:
     """A new event."""
     event = market.event

@@ -32,6 +32,17 @@ def status(market: Market, at: int) -> str:
     return "determined" if at < market.gone else "finalized"
 
 
+def state(listing: Listing, found: Market) -> str:
+    """The state of a market as the venue tells it: it may be paused."""
+    now = status(listing.told(found), listing.at)
+    return "inactive" if now == "active" and found.native_id in listing.paused else now
+
+
+def updated(market: Market, at: int) -> int:
+    """When its definition changed last: trading is no such change."""
+    return max(time for time in (market.listed, market.determined, market.gone) if time <= max(at, market.listed))
+
+
 def series(event: Event) -> dict[str, Any]:
     """A recurring family, by one of its events: the category stands here."""
     tags = [tag for tag in event.tags if tag != event.category]
@@ -75,7 +86,8 @@ def event(listing: Listing, found: Event, markets: list[Market], *, is_nested: b
 
 def market(listing: Listing, found: Market) -> dict[str, Any]:
     """A market."""
-    at, book, figures = listing.at, listing.book(found), listing.world.figures(found, listing.at)
+    found = listing.told(found)
+    at, book, figures = listing.at, listing.book(found), listing.figures(found)
     described = {
         "ticker": found.native_id,
         "event_ticker": found.event.native_id,
@@ -85,7 +97,7 @@ def market(listing: Listing, found: Market) -> dict[str, Any]:
         "yes_sub_title": found.label,
         "no_sub_title": found.label,
         "created_time": iso(found.listed),
-        "updated_time": iso(found.listed),
+        "updated_time": iso(updated(found, at)),
         "open_time": iso(found.listed),
         "close_time": iso(found.close),
         "expected_expiration_time": iso(found.determined),
@@ -93,7 +105,7 @@ def market(listing: Listing, found: Market) -> dict[str, Any]:
         "latest_expiration_time": iso(found.gone),
         "settlement_timer_seconds": SETTLEMENT_SECONDS,
         "settlement_bounds_type": "default",
-        "status": status(found, at),
+        "status": state(listing, found),
         "notional_value_dollars": "1.0000",
         **top(book),
         "no_bid_dollars": dollars(ONE - (book.asks[0][0] if book.asks else ONE)),

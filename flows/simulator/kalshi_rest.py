@@ -4,17 +4,19 @@ Signed requests are checked, unsigned ones accepted. Lists go on by an opaque `c
 tickers in a list are dropped without a word. Source: OpenAPI, trade-api/v2.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from typing import Any, Final
 
 from aiohttp import web
 
+from flows.simulator import kalshi_combos
 from flows.simulator import kalshi_objects as objects
 from flows.simulator.base import Event, Market
 from flows.simulator.kalshi_candles import PERIODS, candlesticks
+from flows.simulator.kalshi_combos import Combo
 from flows.simulator.keys import Verifier
-from flows.simulator.listing import Listing, members
+from flows.simulator.listing import Listing, Members
 from flows.simulator.past_trades import after, backwards
 from flows.simulator.rest import Refused, get, several, truth, whole
 from flows.simulator.stream import Tally
@@ -25,6 +27,8 @@ PREFIX: Final = "/trade-api/v2"
 MOST_CANDLES: Final = 10_000
 MOST_TICKERS: Final = 100
 
+_ENDS: Final = ("min", "max")
+_FIELDS: Final = ("created", "close", "settled", "updated")
 _WEEK: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TIMES: Final[dict[str, Callable[[Market], int]]] = {
     "created": lambda market: market.listed,
@@ -54,7 +58,7 @@ class KalshiRest:
             ("/series/{series}", self._series),
             ("/series/{series}/markets/{ticker}/candlesticks", self._candles),
             ("/events", self._events),
-            ("/events/multivariate", lambda _: {"events": [], "cursor": ""}),
+            ("/events/multivariate", self._combo_events),
             ("/events/{ticker}", self._event),
             ("/markets", self._markets),
             ("/markets/trades", self._trades),
@@ -107,7 +111,11 @@ class KalshiRest:
     # --- series and events -----------------------------------------------------------------------
 
     def _families(self) -> dict[str, Event]:
-        return {market.event.series: market.event for market in reversed(self._listing.living())}
+        living = self._listing.living()
+        found: dict[str, Event] = self._listing.kept(
+            "series", lambda: {market.event.series: market.event for market in reversed(living)}
+        )
+        return found
 
     def _series_list(self, request: web.Request) -> dict[str, Any]:
         category, tags = request.query.get("category"), set(several(request, "tags"))
@@ -123,23 +131,32 @@ class KalshiRest:
     def _events(self, request: web.Request) -> dict[str, Any]:
         wanted, series = set(several(request, "tickers")), request.query.get("series_ticker")
         states, least = self._states(request), whole(request, "min_close_ts", 0) * SECOND_US
-        found = [
+        updated = whole(request, "min_updated_ts", 0) * SECOND_US
+        after, at = self._after(request), self._listing.at
+        if wanted:
+            named = sorted((each for each in map(self._listing.event, wanted) if each), key=_first)
+            rows = (each for each in named if _first(each) > after)
+        else:
+            rows = (each for each in self._listing.events_after(after, is_known=_is_over(states)))
+        asked = (
             (event, markets)
-            for event, markets in members(self._asked(states)).values()
-            if (not wanted or event.native_id in wanted)
-            and (not series or event.series == series)
-            and (states is None or any(objects.status(each, self._listing.at) in states for each in markets))
+            for event, markets in rows
+            if (not series or event.series == series)
+            and (states is None or any(objects.state(self._listing, each) in states for each in markets))
             and (not least or any(each.close >= least for each in markets))
-        ]
-        found, cursor = self._page(request, found, lambda each: each[1][0].number, 200, 200)
+            and (not updated or any(objects.updated(each, at) >= updated for each in markets))
+        )
+        found, cursor = self._page(request, asked, _first, 200, 200)
         is_nested = truth(request, "with_nested_markets") is True
+        if is_nested:
+            self._listing.prepare([market for _, markets in found for market in markets])
         return {
             "events": [objects.event(self._listing, *each, is_nested=is_nested) for each in found],
             "cursor": cursor,
         }
 
     def _event(self, request: web.Request) -> dict[str, Any]:
-        found = members(self._listing.known()).get(request.match_info["ticker"])
+        found = self._listing.event(request.match_info["ticker"])
         if found is None:
             raise refused(404, "not_found")
         is_nested = truth(request, "with_nested_markets") is True
@@ -156,26 +173,57 @@ class KalshiRest:
             raise refused(400, "bad_request", f"status {asked[:20]!r} is not one of {', '.join(objects.STATUSES)}")
         return objects.STATUSES[asked]
 
-    def _asked(self, states: tuple[str, ...] | None) -> list[Market]:
-        """The markets among which those of these states are."""
-        is_over = states is None or "finalized" in states
-        return self._listing.known() if is_over else self._listing.living()
-
     def _markets(self, request: web.Request) -> dict[str, Any]:
-        wanted, states = set(several(request, "tickers")), self._states(request)
+        wanted, states = several(request, "tickers"), self._states(request)
         event, series = request.query.get("event_ticker"), request.query.get("series_ticker")
-        found = [
+        after, at = self._after(request), self._listing.at
+        if wanted:
+            named = sorted(self._known(wanted), key=_number)
+            rows: Iterator[Market] = (each for each in named if each.number > after)
+        elif event:
+            rows = (each for each in (self._listing.event(event) or (None, []))[1] if each.number > after)
+        else:
+            if _is_over(states):
+                self._listing.known()  # and those that are over
+            rows = self._listing.after(after)
+        asked = (
             market
-            for market in self._asked(states)
-            if (not wanted or market.native_id in wanted)
-            and (not event or market.event.native_id == event)
+            for market in rows
+            if (not event or market.event.native_id == event)
             and (not series or market.event.series == series)
-            and (states is None or objects.status(market, self._listing.at) in states)
-            and _is_in_time(request, market)
+            and (states is None or objects.state(self._listing, market) in states)
+            and _is_in_time(request, market, at)
             and request.query.get("mve_filter") != "only"
-        ]
-        found, cursor = self._page(request, found, lambda market: market.number, 100, 1_000)
-        return {"markets": [objects.market(self._listing, market) for market in found], "cursor": cursor}
+        )
+        every = chain(asked, self._combos(request, after))
+        found, cursor = self._page(request, every, lambda each: each.number, 100, 1_000)
+        self._listing.prepare([each for each in found if isinstance(each, Market)])
+        return {"markets": [self._told(each) for each in found], "cursor": cursor}
+
+    def _told(self, found: Market | Combo) -> dict[str, Any]:
+        if isinstance(found, Combo):
+            return kalshi_combos.market(self._listing, found)
+        return objects.market(self._listing, found)
+
+    def _combos(self, request: web.Request, after: int) -> Iterator[Combo]:
+        """Those that a list holds which does not exclude them, and is asked for open markets at large."""
+        narrow = ("tickers", "event_ticker", "series_ticker", *(f"{end}_{of}_ts" for end in _ENDS for of in _FIELDS))
+        is_large = not any(request.query.get(name) for name in narrow)
+        if is_large and request.query.get("status") in (None, "open") and request.query.get("mve_filter") != "exclude":
+            yield from (combo for combo in kalshi_combos.combos(self._listing) if combo.number > after)
+
+    def _combo_events(self, request: web.Request) -> dict[str, Any]:
+        after = self._after(request)
+        rows = (combo for combo in kalshi_combos.combos(self._listing) if combo.number > after)
+        found, cursor = self._page(request, rows, lambda each: each.number, 100, 200)
+        is_nested = truth(request, "with_nested_markets") is True
+        told = [kalshi_combos.event(self._listing, each, is_nested=is_nested) for each in found]
+        return {"events": told, "cursor": cursor}
+
+    def _known(self, tickers: list[str]) -> list[Market]:
+        """The markets of those tickers; unknown ones are dropped without a word."""
+        found = map(self._listing.named, dict.fromkeys(tickers))
+        return [market for market in found if market is not None]
 
     def _one(self, request: web.Request) -> Market:
         found = self._listing.named(request.match_info["ticker"])
@@ -183,18 +231,21 @@ class KalshiRest:
             raise refused(404, "not_found")
         return found
 
-    def _page(
-        self, request: web.Request, found: Sequence[Any], key: Callable[[Any], int], default: int, most: int
-    ) -> tuple[list[Any], str]:
-        """A page behind the cursor, and the next cursor, empty at the end."""
+    def _after(self, request: web.Request) -> int:
+        """The number behind which the page begins."""
         cursor = request.query.get("cursor", "")
         place = place_of(cursor) if cursor else [-1]
         if place is None or len(place) != 1 or not isinstance(place[0], int):
             raise refused(400, "bad_request", "cursor cannot be read")
+        return place[0]
+
+    def _page(
+        self, request: web.Request, rows: Iterator[Any], key: Callable[[Any], int], default: int, most: int
+    ) -> tuple[list[Any], str]:
+        """A page of rows in order, and the next cursor, empty at the end."""
         limit = whole(request, "limit", default, 1, most)
-        rest = sorted((each for each in found if key(each) > place[0]), key=key)
-        shown = rest[:limit]
-        return shown, cursor_of(key(shown[-1])) if len(rest) > limit else ""
+        found = list(islice(rows, limit + 1))
+        return found[:limit], cursor_of(key(found[limit - 1])) if len(found) > limit else ""
 
     # --- books and trades ------------------------------------------------------------------------
 
@@ -204,6 +255,7 @@ class KalshiRest:
 
     def _orderbooks(self, request: web.Request) -> dict[str, Any]:
         found = self._several(several(request, "tickers"))
+        self._listing.prepare(found)
         books = [(market.native_id, objects.orderbook(self._listing.book(market), 0)) for market in found]
         return {"orderbooks": [{"ticker": ticker, "orderbook_fp": book} for ticker, book in books]}
 
@@ -212,8 +264,7 @@ class KalshiRest:
             raise refused(400, "bad_request", "tickers are missing")
         if len(tickers) > MOST_TICKERS:
             raise refused(400, "bad_request", f"more than {MOST_TICKERS} tickers")
-        found = map(self._listing.named, dict.fromkeys(tickers))
-        return [market for market in found if market is not None]
+        return self._known(tickers)
 
     def _trades(self, request: web.Request) -> dict[str, Any]:
         ticker, cursor = request.query.get("ticker"), request.query.get("cursor", "")
@@ -258,9 +309,27 @@ class KalshiRest:
         return {"markets": [{"market_ticker": market.native_id, "candlesticks": each} for market, each in found]}
 
 
-def _is_in_time(request: web.Request, market: Market) -> bool:
+def _is_in_time(request: web.Request, market: Market, at: int) -> bool:
+    updated = whole(request, "min_updated_ts", 0)
+    if updated and objects.updated(market, at) < updated * SECOND_US:
+        return False
     for name, of in _TIMES.items():
         least, most = whole(request, f"min_{name}_ts", 0), whole(request, f"max_{name}_ts", 0)
+        if name == "settled" and (least or most) and at < market.gone:
+            return False
         if (least and of(market) < least * SECOND_US) or (most and of(market) > most * SECOND_US):
             return False
     return True
+
+
+def _is_over(states: tuple[str, ...] | None) -> bool:
+    """Whether markets that are over may be among those of these states."""
+    return states is None or "finalized" in states
+
+
+def _number(market: Market) -> int:
+    return market.number
+
+
+def _first(found: Members) -> int:
+    return found[1][0].number

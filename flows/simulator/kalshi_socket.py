@@ -12,10 +12,10 @@ from aiohttp import WSMsgType, web
 
 from flows.simulator.kalshi_commands import Fault, fault_of, markets_of, read, sids_of
 from flows.simulator.kalshi_feed import Feed
-from flows.simulator.kalshi_subscriptions import BOOK, CHANNELS, LIFE, Client, Subscription
+from flows.simulator.kalshi_subscriptions import BOOK, CHANNELS, LIFE, TRADE, Client, Subscription
 from flows.simulator.keys import Verifier
 from flows.simulator.listing import Listing
-from flows.simulator.stream import Tally, attend
+from flows.simulator.stream import Connection, Tally, attend
 from flows.simulator.wire import encode
 
 PATH: Final = "/trade-api/ws/v2"
@@ -31,6 +31,7 @@ class KalshiSocket:
         self._tally = tally
         self._verifier = verifier
         self._ping_every = ping_every
+        self._clients: dict[int, Client] = {}
 
     # --- clients ---------------------------------------------------------------------------------
 
@@ -44,9 +45,12 @@ class KalshiSocket:
         socket = web.WebSocketResponse(compress=False, max_msg_size=64 * 1024 * 1024, timeout=1.0)
         await socket.prepare(request)
         client = Client(self._tally.open(socket, self._listing.at))
+        self._clients[client.connection.number] = client
         try:
-            await attend(client.connection, socket, self._listen(client, socket), self._ping(socket))
+            abort = request.transport.abort if request.transport else None
+            await attend(client.connection, socket, self._listen(client, socket), self._ping(socket), abort=abort)
         finally:
+            self._clients.pop(client.connection.number, None)
             self._tally.count(client.connection)
             for subscription in client.subscriptions.values():
                 self._feed.subscribers[subscription.channel].drop(subscription, None)
@@ -103,13 +107,19 @@ class KalshiSocket:
             if known is None:
                 self._open(client, number, channel, tickers, params)
             else:
-                self._add(known, number, tickers, params)
+                self._add(client, known, number, tickers, params)
 
     def _open(
         self, client: Client, number: int | None, channel: str, tickers: list[str] | None, params: dict[str, Any]
     ) -> None:
+        markets = None
+        if tickers is None or channel == LIFE:
+            self._tally.asked(client.connection, channel, ("",))
+        else:
+            markets = dict.fromkeys(self._served(client, channel, tickers))
+            if tickers and not markets and self._named(tickers):
+                return  # lost: not even acknowledged
         client.sids += 1
-        markets = None if tickers is None or channel == LIFE else dict.fromkeys(self._named(tickers))
         is_yes_scale = params.get("use_yes_price") is True
         subscription = Subscription(client.connection, channel, client.sids, markets, is_yes_scale)
         client.subscriptions[client.sids] = subscription
@@ -119,11 +129,21 @@ class KalshiSocket:
         self._feed.subscribers[channel].add(subscription, markets)
         self._feed.show(subscription, markets, params)
 
-    def _add(self, known: Subscription, number: int | None, tickers: list[str] | None, params: dict[str, Any]) -> None:
+    def _add(
+        self,
+        client: Client,
+        known: Subscription,
+        number: int | None,
+        tickers: list[str] | None,
+        params: dict[str, Any],
+    ) -> None:
         """More markets; a book that is there already is not sent again."""
         new: list[str] = []
         if known.markets is not None:
-            new = [ticker for ticker in self._named(tickers or []) if ticker not in known.markets]
+            wanted = [ticker for ticker in tickers or [] if ticker not in known.markets]
+            new = self._served(client, known.channel, wanted)
+            if wanted and not new and self._named(wanted):
+                return  # lost
             known.markets.update(dict.fromkeys(new))
             self._feed.subscribers[known.channel].add(known, new)
         known.reply(
@@ -135,12 +155,19 @@ class KalshiSocket:
         """Those that there are, each once; others are dropped without a word."""
         return [ticker for ticker in dict.fromkeys(tickers) if ticker in self._listing.by_id]
 
+    def _served(self, client: Client, channel: str, tickers: list[str]) -> list[str]:
+        """Those that there are and that the client is to get; what it asked for is noted."""
+        found = self._named(tickers)
+        self._tally.asked(client.connection, channel, found)
+        return client.connection.served(found)
+
     def _unsubscribe(self, client: Client, number: int | None, params: dict[str, Any]) -> None:
         for sid in sids_of(params):
             subscription = client.subscriptions.pop(sid, None)
             if subscription is None:
                 raise Fault(7)
             self._feed.subscribers[subscription.channel].drop(subscription, None)
+            self._tally.left(client.connection, subscription.channel, None)
             subscription.reply("unsubscribed", number)
 
     def _update(self, client: Client, number: int | None, params: dict[str, Any]) -> None:
@@ -163,11 +190,14 @@ class KalshiSocket:
         elif not tickers:
             raise Fault(14)
         elif action == "add_markets":
-            self._add(subscription, number, tickers, params)
+            self._add(client, subscription, number, tickers, params)
         else:
-            self._delete(subscription, number, tickers, params)
+            self._delete(client, subscription, number, tickers, params)
 
-    def _delete(self, known: Subscription, number: int | None, tickers: list[str], params: dict[str, Any]) -> None:
+    def _delete(
+        self, client: Client, known: Subscription, number: int | None, tickers: list[str], params: dict[str, Any]
+    ) -> None:
+        self._tally.left(client.connection, known.channel, tickers)
         if known.markets is not None:
             self._feed.subscribers[known.channel].drop(known, tickers)
             for ticker in tickers:
@@ -175,6 +205,16 @@ class KalshiSocket:
         known.reply(
             "ok", number, None if params.get("skip_ticker_ack") else {"market_tickers": [*(known.markets or ())]}
         )
+
+    def terminate(self, connection: Connection, code: int, market: str) -> None:
+        """End with that error the numbered subscriptions of a connection that hold the market; "" = any."""
+        client = self._clients.get(connection.number)
+        for subscription in list(client.subscriptions.values()) if client else ():
+            holds = not market or market in (subscription.markets or ())
+            if subscription.channel in (BOOK, TRADE) and holds and client is not None:
+                self._feed.subscribers[subscription.channel].drop(subscription, None)
+                del client.subscriptions[subscription.sid]
+                subscription.reply("error", None, fault_of(code))
 
     def _list(self, client: Client, number: int | None, params: dict[str, Any]) -> None:
         found = [{"channel": each.channel, "sid": each.sid} for each in client.subscriptions.values()]

@@ -27,17 +27,18 @@ class Subscription:
 
     def send(self, kind: str, msg: bytes, command: int | None = None) -> None:
         """A message of the channel, numbered if the channel counts."""
-        self.connection.send(
-            b'{%s"type":"%s","sid":%d,%s"msg":%s}'
-            % (
-                b"" if command is None else b'"id":%d,' % command,
-                kind.encode(),
-                self.sid,
-                b"" if self.channel == TICKER else b'"seq":%d,' % self._next(),
-                msg,
-            ),
-            kind,
-        )
+        for told, body in self.connection.told(kind, msg):
+            self.connection.put(
+                b'{%s"type":"%s","sid":%d,%s"msg":%s}'
+                % (
+                    b"" if command is None else b'"id":%d,' % command,
+                    told.encode(),
+                    self.sid,
+                    b"" if self.channel == TICKER else b'"seq":%d,' % self._next(),
+                    body,
+                ),
+                told,
+            )
 
     def reply(self, kind: str, command: int | None, msg: Any = None) -> None:
         """An answer to a command that concerns this subscription; it takes a number."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from flows.simulator.base import Label, World
 from flows.simulator.wire import encode, iso
-from lake.clock import DAY_US
+from lake.clock import DAY_US, SECOND_US
 from lake.errors import SettingError
 
 
@@ -17,9 +17,9 @@ class LabelsFile:
         self._until = 0
         self._is_failing = False
 
-    def begin(self, world: World, at: int) -> None:
-        """Append those of the last day that are not there yet. Raises `SettingError`."""
-        self._until = at - DAY_US
+    def begin(self, world: World, at: int, back: int = DAY_US) -> None:
+        """Append those of the time before, a day of it, that are not there yet. Raises `SettingError`."""
+        self._until = at - back
         known = self._known()
         try:
             self._write([line for line in self._lines(world, at) if line not in known])
@@ -27,7 +27,9 @@ class LabelsFile:
             raise SettingError(f"{self._path}: cannot be written ({exc.strerror}); set SIMULATOR_DIR anew") from None
 
     def append(self, world: World, at: int, say: Callable[[str], None]) -> None:
-        """Append those up to `at`; a disk that takes none is told of once and stops nothing."""
+        """Append those up to `at`, once a second; a disk that takes none is told of once and stops nothing."""
+        if at < self._until + SECOND_US:
+            return
         try:
             self._write(self._lines(world, at))
         except OSError as exc:

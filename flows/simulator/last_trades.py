@@ -51,6 +51,8 @@ class LastTrades:
             minutes = np.arange(last - older + 1, last - newer + 1)
             row = np.repeat(open_, len(minutes))
             minute = np.tile(minutes, len(open_))
+            is_awake = self._states.activity.awake(slot[row], minute) == minute
+            row, minute = row[is_awake], minute[is_awake]
             trades = self._states.trades_in(slot[row], turn[row], minute, 0, at)
             time[row[trades.row]] = trades.time  # rising within a slot, so the last one stays
             price[row[trades.row]] = trades.price

@@ -6,8 +6,8 @@ is pulled to its winner's side: early for most, in the last moments for some. Th
 probability that the path had before the pull, so that prices are calibrated.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,8 @@ _MOST_MEMBERS: Final = 12
 _MONTH: Final = 30 * DAY_US
 _SURE: Final = 6.0  # logits at the close
 _LOWEST: Final = 0.002
+_REMEMBERED: Final = 1_000_000  # winners of families' turns
+_AT_ONCE: Final = 4_000  # families
 
 
 class Paths:
@@ -51,7 +53,7 @@ class Paths:
         self._is_twin = np.array([slot.twin is not None for slot in universe.slots])
         self._lag = self._lags()
         self.shocks = Shocks(seed, self._key, _keys(len(universe.slots), seed, "slot bursts"))
-        self.winners = lru_cache(65_536)(self._winners)
+        self._won: dict[tuple[int, int], tuple[bool, ...]] = {}
 
     def probability(self, slot: Ints, turn: Ints, at: Ints) -> Floats:
         """What each slot's book is around at that time: the latent of its venue, within (0, 1)."""
@@ -131,27 +133,54 @@ class Paths:
         family = self._family[latent]
         both, where = np.unique(np.stack([family, turn]), axis=1, return_inverse=True)
         table = np.zeros((both.shape[1], _MOST_MEMBERS), dtype=bool)
+        self.draw_winners([(place, when) for place, when in both.T.tolist()])
         for row, (place, when) in enumerate(both.T.tolist()):
             won = self.winners(place, when)
             table[row, : len(won)] = won
         return np.asarray(table[where.reshape(-1), self._member[latent]])
 
-    def _winners(self, place: int, turn: int) -> tuple[bool, ...]:
-        """Which members of a family end with yes: drawn with their probabilities before the pull."""
-        family = self._universe.families[place]
-        latent = np.arange(family.first_latent, family.first_latent + family.members)
-        close = family.span(turn)[1]
-        start = close - int(_pull_span(np.array([family.period]))[0])
-        shocks = self.shocks.rare_effect(self._root[latent], start, close - family.period)
-        free = self._calm(latent, np.full(len(latent), turn), np.full(len(latent), start)) + shocks
-        luck = share(self._universe.seed, "winner", place, turn)
+    def winners(self, place: int, turn: int) -> tuple[bool, ...]:
+        """Which members of a family end with yes in a turn."""
+        if (place, turn) not in self._won:
+            self.draw_winners([(place, turn)])
+        return self._won[place, turn]
+
+    def draw_winners(self, turns: Sequence[tuple[int, int]]) -> None:
+        """Draw those of many families and turns at once, so that `winners` finds them."""
+        if len(self._won) > _REMEMBERED:
+            self._won = dict(islice(self._won.items(), _REMEMBERED // 2, None))
+        new = [each for each in dict.fromkeys(turns) if each not in self._won]
+        for batch in (new[at : at + _AT_ONCE] for at in range(0, len(new), _AT_ONCE)):
+            self._won |= self._drawn(batch)
+
+    def _drawn(self, turns: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[bool, ...]]:
+        """Each member's with its probability before the pull."""
+        families = [self._universe.families[place] for place, _ in turns]
+        members = np.array([family.members for family in families])
+        edges = np.concatenate([[0], np.cumsum(members)])
+        own = np.arange(edges[-1]) - np.repeat(edges[:-1], members)
+        latent = np.repeat([family.first_latent for family in families], members) + own
+        turn = np.repeat([turn for _, turn in turns], members)
+        period = self._period[latent]
+        close = self._phase[latent] + (turn + 1) * period
+        start = close - _pull_span(period)
+        free = self._calm(latent, turn, start) + self.shocks.rare_effect(self._root[latent], start, close - period)
+        spans = zip(edges.tolist(), edges[1:].tolist(), strict=False)
+        return {
+            each: self._ended(family, each[1], free[first:last])
+            for each, family, (first, last) in zip(turns, families, spans, strict=True)
+        }
+
+    def _ended(self, family: Family, turn: int, free: Floats) -> tuple[bool, ...]:
+        seed, place = self._universe.seed, family.place
+        luck = share(seed, "winner", place, turn)
         if family.kind.is_exclusive and family.members > 1:
             reached = np.cumsum(np.exp(free)) / np.exp(free).sum()
             first = min(int(np.searchsorted(reached, luck, side="right")), family.members - 1)
             return tuple(member == first for member in range(family.members))
         if family.kind.is_ladder:
             return tuple((luck < _expit(free)).tolist())
-        own = [share(self._universe.seed, "winner", place, turn, member) for member in range(family.members)]
+        own = [share(seed, "winner", place, turn, member) for member in range(family.members)]
         return tuple((np.array(own) < _expit(free)).tolist())
 
     def _noise(self, slot: Ints, at: Ints) -> Floats:

@@ -89,6 +89,7 @@ class Clob:
         if len(body) > BATCH:
             raise Refused(400, {"error": "Payload exceeds the limit"})
         found = {str(item.get("token_id")): item for item in body}
+        self._listing.prepare([place[0] for token in found if (place := self._open(token)) is not None])
         return [(place, item) for token, item in found.items() if (place := self._open(token)) is not None]
 
     def _of_each(self, body: Any, answer: Callable[[Place], str]) -> dict[str, str]:
@@ -97,7 +98,7 @@ class Clob:
     def _book(self, place: Place) -> dict[str, Any]:
         market, is_first = place
         book = self._listing.book(market)
-        return rest_book(market, book, is_first, book.changed)
+        return rest_book(self._listing.told(market), book, is_first, book.changed)
 
     def _best(self, place: Place) -> tuple[int | None, int | None]:
         return best(self._listing.book(place[0]), place[1])
@@ -145,7 +146,7 @@ class Clob:
         ]
 
     def _tick_size(self, request: web.Request) -> dict[str, float]:
-        return {"minimum_tick_size": number(self._asked(request)[0].tick)}
+        return {"minimum_tick_size": number(self._listing.told(self._asked(request)[0]).tick)}
 
     def _fee_rate(self, request: web.Request) -> dict[str, int]:
         self._asked(request)
@@ -235,6 +236,7 @@ class Clob:
                 rows = [market for market in rows if self._listing.at < market.close]
             shown, end = rows[place : place + limit], place + limit
             cursor = b64encode(str(end).encode()).decode() if end < len(rows) else END
+            self._listing.prepare(shown)
             data = [form(clob_market(self._listing, market)) for market in shown]
             return {"data": data, "next_cursor": cursor, "limit": limit, "count": len(data)}
 

@@ -188,6 +188,20 @@ class Told:
         )
 
 
+def tick_size(market: Market, token: str, old: int, at: int) -> bytes:
+    """A token's new tick size."""
+    return encode(
+        {
+            "market": market.native_id,
+            "asset_id": token,
+            "old_tick_size": plain(old),
+            "new_tick_size": plain(market.tick),
+            "timestamp": milliseconds(at),
+            "event_type": "tick_size_change",
+        }
+    )
+
+
 def printed_trade(happening: Happening) -> dict[str, Any]:
     """A trade as it is printed: on one of the two tokens, with the transaction's hash."""
     market = happening.market

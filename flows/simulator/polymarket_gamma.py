@@ -4,30 +4,37 @@ Two habits of the venue are kept: the cursor has to come back as `after_cursor`,
 holds at most 100. Source: Gamma API.
 """
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from aiohttp import web
 
-from flows.simulator.base import Event, Market
-from flows.simulator.listing import Listing, members
+from flows.simulator.base import Market
+from flows.simulator.listing import Listing, Members, members
 from flows.simulator.polymarket_frames import tags
-from flows.simulator.polymarket_objects import event, is_closed, market, middle, series, slug_of, tag
+from flows.simulator.polymarket_objects import event, is_closed, market, middle, resolution, series, slug_of, tag
 from flows.simulator.rest import Refused, get, several, truth, whole, window
 from flows.simulator.stream import Tally
 from flows.simulator.wire import cursor_of, place_of
-from lake.clock import parse_time, to_us
+from lake.clock import SECOND_US, parse_time, to_us
 
 PAGE: Final = 100
-Members = tuple[Event, list[Market]]
+Row = tuple[float, int, Any]
+"""What a list is sorted by, the number, and the event with its markets or the market."""
+
+_LONG: Final = 5_000
+_WHILE: Final = 60 * SECOND_US
+_NAMES: Final = ("id", "slug", "condition_ids", "clob_token_ids")
 
 MISSING: Final = {"type": "not found error", "error": "id not found"}
 
 _ORDERS: Final[dict[str, Callable[[Listing, Market], float]]] = {
     "id": lambda _, found: found.number,
-    "volume24hr": lambda listing, found: listing.world.figures(found, listing.at).volume_24h_usd,
-    "volumeNum": lambda listing, found: listing.world.figures(found, listing.at).volume_usd,
-    "liquidityNum": lambda listing, found: listing.world.figures(found, listing.at).liquidity_usd,
+    "volume24hr": lambda listing, found: listing.figures(found).volume_24h_usd,
+    "volumeNum": lambda listing, found: listing.figures(found).volume_usd,
+    "liquidityNum": lambda listing, found: listing.figures(found).liquidity_usd,
     "startDate": lambda _, found: found.listed,
     "endDate": lambda _, found: found.close,
     "competitive": lambda listing, found: -abs(middle(listing.book(found)) - 500_000),
@@ -49,6 +56,7 @@ class Gamma:
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
+        self._long: dict[tuple[Any, ...], tuple[int, list[Row]]] = {}  # the long list made last, and when
 
     def add_to(self, app: web.Application, prefix: str, tally: Tally) -> None:
         """Every route under the prefix."""
@@ -71,20 +79,39 @@ class Gamma:
     # --- events ----------------------------------------------------------------------------------
 
     def _event_list(self, request: web.Request) -> list[dict[str, Any]]:
-        found = _sorted(self._events(request), self._key(request, _of_event))
+        found = self._ranked(request, self._events, _of_event)
         limit, offset = whole(request, "limit", 20, 0, 500), whole(request, "offset", 0)
-        return [self._event(each) for _, _, each in window(found, offset, limit)]
+        return self._shown(each for _, _, each in window(found, offset, limit))
 
     def _event_pages(self, request: web.Request) -> dict[str, Any]:
-        found, cursor = _page(request, self._events(request), self._key(request, _of_event))
-        return {"events": [self._event(each) for each in found]} | cursor
+        if _is_by_number(request):
+            after = _number_after(request)
+            is_known = truth(request, "closed") is not False
+            members = self._listing.events_after(after, is_known=is_known)
+            rows = (each for each in members if self._is_event(request, each))
+            found, cursor = _leaf(request, rows, lambda each: each[1][0].number)
+        else:
+            found, cursor = _page(request, self._ranked(request, self._events, _of_event))
+        return {"events": self._shown(found)} | cursor
+
+    def _shown(self, found: Iterable[Members]) -> list[dict[str, Any]]:
+        shown = list(found)
+        self._listing.prepare([market for _, markets in shown for market in markets])
+        return [self._event(each) for each in shown]
 
     def _one_event(self, request: web.Request, name: str) -> dict[str, Any]:
         wanted = request.match_info[name]
-        for found in members(self._listing.known()).values():
-            if wanted == (found[0].native_id if name == "id" else found[0].slug):
-                return self._event(found)
-        raise Refused(404, MISSING)
+        found = self._listing.event(wanted) if name == "id" else self._slugs().get(wanted)
+        if found is None:
+            raise Refused(404, MISSING)
+        return self._event(found)
+
+    def _slugs(self) -> dict[str, Members]:
+        known = self._listing.known()
+        found: dict[str, Members] = self._listing.kept(
+            "slugs", lambda: {each[0].slug: each for each in members(known).values()}
+        )
+        return found
 
     def _asked(self, closed: bool | None) -> list[Market]:
         """The markets among which the open, the closed, or all are."""
@@ -94,48 +121,90 @@ class Gamma:
         return event(self._listing, *found)
 
     def _events(self, request: web.Request) -> list[Members]:
-        at, closed = self._listing.at, truth(request, "closed")
+        ids = several(request, "id")
+        if ids:
+            named = [self._listing.event(each) for each in dict.fromkeys(ids)]
+            found = [each for each in named if each is not None]
+        else:
+            found = list(members(self._asked(truth(request, "closed"))).values())
+        return [each for each in found if self._is_event(request, each)]
+
+    def _is_event(self, request: web.Request, each: Members) -> bool:
+        """Whether the event passes the filters."""
+        (found, markets), closed = each, truth(request, "closed")
         ids, slugs = several(request, "id"), several(request, "slug")
-        return [
-            (found, markets)
-            for found, markets in members(self._asked(closed)).values()
-            if (closed is None or closed is all(is_closed(each, at) for each in markets))
+        return (
+            (closed is None or closed is all(is_closed(one, self._listing.at) for one in markets))
             and (not ids or found.native_id in ids)
             and (not slugs or found.slug in slugs)
             and _is_asked(request, markets)
-        ]
+        )
 
     # --- markets ---------------------------------------------------------------------------------
 
     def _market_list(self, request: web.Request) -> list[dict[str, Any]]:
-        found = _sorted(self._markets(request), self._key(request, _of_market))
+        found = self._ranked(request, self._markets, _of_market)
         limit, offset = whole(request, "limit", 20, 0, 500), whole(request, "offset", 0)
-        return [market(self._listing, each) for _, _, each in window(found, offset, limit)]
+        return self._told(each for _, _, each in window(found, offset, limit))
 
     def _market_pages(self, request: web.Request) -> dict[str, Any]:
-        found, cursor = _page(request, self._markets(request), self._key(request, _of_market))
-        return {"markets": [market(self._listing, each) for each in found]} | cursor
+        if _is_by_number(request) and self._named(request) is None:
+            if truth(request, "closed"):
+                self._listing.known()  # and those that are over
+            markets = self._listing.after(_number_after(request))
+            rows = (each for each in markets if self._is_market(request, each))
+            found, cursor = _leaf(request, rows, lambda each: each.number)
+        else:
+            found, cursor = _page(request, self._ranked(request, self._markets, _of_market))
+        return {"markets": self._told(found)} | cursor
+
+    def _told(self, found: Iterable[Market]) -> list[dict[str, Any]]:
+        told = list(found)
+        self._listing.prepare(told)
+        return [market(self._listing, each) for each in told]
 
     def _markets(self, request: web.Request) -> list[Market]:
-        closed = truth(request, "closed") or False  # the venue leaves closed ones out unless asked
+        found = self._named(request)
+        if found is None:
+            found = self._asked(truth(request, "closed") or False)
+        return [each for each in found if self._is_market(request, each)]
+
+    def _named(self, request: web.Request) -> list[Market] | None:
+        """The markets that a request names, by whatever name; None if it names none."""
+        if not any(request.query.getall(name, []) for name in _NAMES):
+            return None
+        listing = self._listing
+        found: list[Market | None] = [
+            *(listing.numbered(int(each)) for each in several(request, "id") if each.isdecimal() and len(each) < 16),
+            *(self._by_slug().get(each) for each in several(request, "slug")),
+            *(listing.named(each) for each in several(request, "condition_ids")),
+            *((listing.token(each) or (None, True))[0] for each in several(request, "clob_token_ids")),
+        ]
+        return sorted({each.number: each for each in found if each is not None}.values(), key=lambda each: each.number)
+
+    def _by_slug(self) -> dict[str, Market]:
+        known = self._listing.known()
+        found: dict[str, Market] = self._listing.kept("market slugs", lambda: {each.slug: each for each in known})
+        return found
+
+    def _is_market(self, request: web.Request, found: Market) -> bool:
+        """Whether the market passes the filters; the venue leaves closed ones out unless asked."""
+        at = self._listing.at
         if truth(request, "active") is False or truth(request, "archived"):
-            return []
-        named = [
-            ({str(each) for each in several(request, name)}, names)
-            for name, names in (
-                ("id", lambda found: (str(found.number),)),
-                ("slug", lambda found: (found.slug,)),
-                ("condition_ids", lambda found: (found.native_id,)),
-                ("clob_token_ids", lambda found: found.tokens),
-            )
+            return False
+        wanted = [
+            (several(request, "id"), (str(found.number),)),
+            (several(request, "slug"), (found.slug,)),
+            (several(request, "condition_ids"), (found.native_id,)),
+            (several(request, "clob_token_ids"), found.tokens),
         ]
-        return [
-            found
-            for found in self._asked(closed)
-            if closed is is_closed(found, self._listing.at)
-            and all(not wanted or not wanted.isdisjoint(names(found)) for wanted, names in named)
+        state = request.query.get("uma_resolution_status")
+        return (
+            (truth(request, "closed") or False) is is_closed(found, at)
+            and all(not names or not set(names).isdisjoint(own) for names, own in wanted)
+            and (not state or state == resolution(found, at))
             and _is_asked(request, [found])
-        ]
+        )
 
     def _market(self, request: web.Request) -> Market:
         text = request.match_info["id"]
@@ -145,10 +214,10 @@ class Gamma:
         return found
 
     def _market_by_slug(self, request: web.Request) -> dict[str, Any]:
-        for found in self._listing.known():
-            if found.slug == request.match_info["slug"]:
-                return market(self._listing, found)
-        raise Refused(404, MISSING)
+        found = self._by_slug().get(request.match_info["slug"])
+        if found is None:
+            raise Refused(404, MISSING)
+        return market(self._listing, found)
 
     def _market_tags(self, request: web.Request) -> list[dict[str, Any]]:
         return [tag(label) for label in tags(self._market(request))]
@@ -156,8 +225,11 @@ class Gamma:
     # --- the rest --------------------------------------------------------------------------------
 
     def _all_tags(self) -> list[dict[str, Any]]:
-        labels = dict.fromkeys(label for found in self._listing.living() for label in tags(found))
-        return [tag(label) for label in labels]
+        living = self._listing.living()
+        found: list[dict[str, Any]] = self._listing.kept(
+            "tags", lambda: [tag(label) for label in dict.fromkeys(label for each in living for label in tags(each))]
+        )
+        return found
 
     def _tags(self, request: web.Request) -> list[dict[str, Any]]:
         return window(self._all_tags(), whole(request, "offset", 0), whole(request, "limit", PAGE, 0, PAGE))
@@ -188,6 +260,20 @@ class Gamma:
             "pagination": {"hasMore": len(found) > page * size, "totalResults": len(found)},
         }
 
+    def _ranked(
+        self, request: web.Request, asked: Callable[[web.Request], list[Any]], of: Callable[[Any], list[Market]]
+    ) -> list[Row]:
+        """What is asked for with its place in the order asked for; a long list is made once in a while."""
+        query = sorted(each for each in request.query.items() if each[0] not in ("limit", "offset", "after_cursor"))
+        name = (request.path, tuple(query))
+        then, rows = self._long.get(name, (0, []))
+        if not rows or not then <= self._listing.at < then + _WHILE:
+            found = asked(request)
+            self._listing.prepare([market for each in found for market in of(each)])
+            rows = _sorted(found, self._key(request, of))
+            self._long = {name: (self._listing.at, rows)} if len(rows) > _LONG else {}
+        return rows
+
     def _key(self, request: web.Request, of: Callable[[Any], Sequence[Market]]) -> Callable[[Any], tuple[float, int]]:
         """What a list is sorted by: a value that rises in the order asked for, then the number."""
         asked = request.query.get("order", "") or "id"
@@ -212,14 +298,44 @@ def _of_market(found: Market) -> list[Market]:
     return [found]
 
 
-def _sorted(found: Sequence[Any], key: Callable[[Any], tuple[float, int]]) -> list[tuple[float, int, Any]]:
+def _sorted(found: Sequence[Any], key: Callable[[Any], tuple[float, int]]) -> list[Row]:
     return sorted(((*key(each), each) for each in found), key=lambda row: row[:2])
 
 
-def _page(
-    request: web.Request, found: Sequence[Any], key: Callable[[Any], tuple[float, int]]
-) -> tuple[list[Any], dict[str, str]]:
+def _is_by_number(request: web.Request) -> bool:
+    """Whether a page goes in the usual order, which is that of the numbers."""
+    return request.query.get("order", "") in ("", "id") and truth(request, "ascending") is not False
+
+
+def _number_after(request: web.Request) -> int:
+    return int(max(_place(request)[1], -1))
+
+
+def _leaf(request: web.Request, rows: Iterator[Any], number: Callable[[Any], int]) -> tuple[list[Any], dict[str, str]]:
+    """A page of rows that come in the order of their numbers, and the cursor of the next one if there is one."""
+    limit = whole(request, "limit", 20, 1, PAGE)
+    found = list(islice(rows, limit + 1))
+    shown = found[:limit]
+    if len(found) <= limit:
+        return shown, {}
+    last = number(shown[-1])
+    return shown, {"next_cursor": cursor_of(request.query.get("order", ""), last, last)}
+
+
+def _page(request: web.Request, ranked: Sequence[Row]) -> tuple[list[Any], dict[str, str]]:
     """A page behind `after_cursor`, and the cursor of the next one if there is one."""
+    place = _place(request)
+    limit = whole(request, "limit", 20, 1, PAGE)
+    first = bisect_right(ranked, (place[1], place[2]), key=lambda row: row[:2])
+    rows = ranked[first : first + limit + 1]
+    shown = rows[:limit]
+    order = request.query.get("order", "")
+    cursor = {"next_cursor": cursor_of(order, shown[-1][0], shown[-1][1])} if len(rows) > limit else {}
+    return [each for _, _, each in shown], cursor
+
+
+def _place(request: web.Request) -> list[Any]:
+    """The place that `after_cursor` stands for: the order, a value, a number."""
     if "offset" in request.query:
         raise Refused(422, {"type": "validation error", "error": "offset is not supported with keyset pagination"})
     after, order = request.query.get("after_cursor", ""), request.query.get("order", "")
@@ -231,11 +347,7 @@ def _page(
         or not all(isinstance(each, int | float) for each in place[1:])
     ):
         raise Refused(400, {"type": "validation error", "error": "invalid cursor"})
-    limit = whole(request, "limit", 20, 1, PAGE)
-    rows = [row for row in _sorted(found, key) if row[:2] > (place[1], place[2])]
-    shown = rows[:limit]
-    cursor = {"next_cursor": cursor_of(order, shown[-1][0], shown[-1][1])} if len(rows) > limit else {}
-    return [each for _, _, each in shown], cursor
+    return place
 
 
 def _is_asked(request: web.Request, markets: list[Market]) -> bool:

@@ -60,10 +60,24 @@ def is_closed(market: Market, at: int) -> bool:
     return at >= market.determined
 
 
+DISPUTED: Final = 8
+"""One market in so many is disputed in the second half of the time from its close to its result."""
+
+
+def resolution(market: Market, at: int) -> str | None:
+    """How far the decision is: None before the close, then proposed, for some disputed, in the end resolved."""
+    if at < market.close:
+        return None
+    if is_closed(market, at):
+        return "resolved"
+    is_late = at >= market.close + (market.determined - market.close) // 2
+    return "disputed" if is_late and market.number % DISPUTED == 0 else "proposed"
+
+
 def event(listing: Listing, found: Event, markets: list[Market], *, is_whole: bool = True) -> dict[str, Any]:
     """An event with its markets and tags; without them, as it stands inside a market, if not `is_whole`."""
     at, closed = listing.at, all(is_closed(market, listing.at) for market in markets)
-    figures = [listing.world.figures(market, at) for market in markets]
+    figures = [listing.figures(market) for market in markets]
     volume, day = sum(each.volume_usd for each in figures), sum(each.volume_24h_usd for each in figures)
     liquidity = number(sum(each.liquidity_usd for each in figures))
     described: dict[str, Any] = {
@@ -117,8 +131,9 @@ def market(listing: Listing, found: Market) -> dict[str, Any]:
 
 
 def _market(listing: Listing, found: Market) -> dict[str, Any]:
+    found = listing.told(found)
     at, book = listing.at, listing.book(found)
-    figures, closed = listing.world.figures(found, at), is_closed(found, at)
+    figures, closed = listing.figures(found), is_closed(found, at)
     volume, day, liquidity = figures.volume_usd, figures.volume_24h_usd, figures.liquidity_usd
     described: dict[str, Any] = {
         "id": str(found.number),
@@ -175,7 +190,7 @@ def _market(listing: Listing, found: Market) -> dict[str, Any]:
         "clearBookOnStart": True,
         "manualActivation": False,
         "negRiskOther": False,
-        "umaResolutionStatuses": encode(["proposed"] if at >= found.close else []).decode(),
+        "umaResolutionStatuses": encode(_resolutions(found, at)).decode(),
         "pendingDeployment": False,
         "deploying": False,
         "rfqEnabled": False,
@@ -187,13 +202,20 @@ def _market(listing: Listing, found: Market) -> dict[str, Any]:
     if is_exclusive(found):
         described["negRiskMarketID"] = hex_of("event", found.event.native_id)
     if closed:
-        described |= {
-            "umaResolutionStatus": "resolved",
-            "closedTime": iso(found.determined)[:19].replace("T", " ") + "+00",
-        }
-    elif at >= found.close:
-        described["umaResolutionStatus"] = "proposed"
+        described["closedTime"] = iso(found.determined)[:19].replace("T", " ") + "+00"
+    state = resolution(found, at)
+    if state is not None:
+        described["umaResolutionStatus"] = state
     return described
+
+
+def _resolutions(found: Market, at: int) -> list[str]:
+    """What its decision went through: the end of it is not among them."""
+    state = resolution(found, at)
+    if state is None:
+        return []
+    was_disputed = state == "disputed" or (state == "resolved" and found.number % DISPUTED == 0)
+    return ["proposed", "disputed"] if was_disputed else ["proposed"]
 
 
 def _quotes(book: Book, change: float) -> dict[str, float]:

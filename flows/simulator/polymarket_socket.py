@@ -13,11 +13,15 @@ from aiohttp import WSMsgType, web
 
 from flows.simulator.base import Book, Happening, Kind, Market
 from flows.simulator.listing import Listing
-from flows.simulator.polymarket_frames import Told, best, dump, rest_book
+from flows.simulator.polymarket_frames import Told, best, dump, rest_book, tick_size
 from flows.simulator.stream import Connection, Tally, attend
-from flows.simulator.wire import encode
+from flows.simulator.wire import ONE, encode
 
 PING_WITHIN: Final = 30.0  # seconds
+CEILING: Final = 500
+"""Tokens of a connection above which no books are sent on subscribing, as at the venue; 0 = no ceiling."""
+
+CHANNEL: Final = "market"
 
 
 @dataclass(eq=False)
@@ -32,8 +36,9 @@ class Client:
 class MarketChannel:
     """All clients of the channel."""
 
-    def __init__(self, listing: Listing, tally: Tally, ping_within: float) -> None:
+    def __init__(self, listing: Listing, tally: Tally, ping_within: float, ceiling: int = 0) -> None:
         self._listing = listing
+        self._ceiling = ceiling
         self._tally = tally
         self._ping_within = ping_within
         self._clients: set[Client] = set()
@@ -49,7 +54,8 @@ class MarketChannel:
         client = Client(self._tally.open(socket, self._listing.at))
         self._clients.add(client)
         try:
-            await attend(client.connection, socket, self._listen(client, socket))
+            abort = request.transport.abort if request.transport else None
+            await attend(client.connection, socket, self._listen(client, socket), abort=abort)
         finally:
             self._tally.count(client.connection)
             self._clients.discard(client)
@@ -95,20 +101,27 @@ class MarketChannel:
         new = [
             token for token in dict.fromkeys(tokens) if token in self._listing.by_token and token not in client.tokens
         ]
+        self._tally.asked(client.connection, CHANNEL, (self._listing.by_token[token][0].native_id for token in new))
+        new = client.connection.served(new)
         client.tokens.update(new)
         for token in new:
             market, _ = self._listing.by_token[token]
             self._by_market.setdefault(market.native_id, {})[client] = None
-        if new and is_dumped:
+        is_full = self._ceiling and len(client.tokens) > self._ceiling
+        if new and is_dumped and not is_full:
+            self._listing.prepare([self._listing.by_token[token][0] for token in new])
             books = [self._dump(token) for token in new]
             client.connection.send(encode(books), "book", len(books))
 
     def _dump(self, token: str) -> dict[str, Any]:
         market, is_first = self._listing.by_token[token]
-        return dump(market, self._listing.book(market), is_first)
+        return dump(self._listing.told(market), self._listing.book(market), is_first)
 
     def _drop(self, client: Client, tokens: list[str]) -> None:
+        left = [self._listing.by_token[token][0] for token in tokens if token in self._listing.by_token]
         client.tokens.difference_update(tokens)
+        gone = dict.fromkeys(market.native_id for market in left if client.tokens.isdisjoint(market.tokens))
+        self._tally.left(client.connection, CHANNEL, gone)
         for token in tokens:
             market, _ = self._listing.by_token.get(token, (None, True))
             if market is not None and client.tokens.isdisjoint(market.tokens):
@@ -180,6 +193,21 @@ class MarketChannel:
             for client in clients:
                 if whole["asset_id"] in client.tokens:
                     client.connection.send(payload, "book")
+
+    def news(self, kind: str, condition: str, value: float, is_over: bool) -> None:
+        """A market's new tick size, or its own again: told of both tokens, each with its book."""
+        market = self._listing.named(condition)
+        if market is None or kind != "tick-size":
+            return
+        old = self._listing.told(market)
+        own = self._listing.change(market, tick=market.tick if is_over else round(value * ONE))
+        for place, token in enumerate(own.tokens):
+            payload = tick_size(own, token, old.tick, self._listing.at)
+            book = encode([dump(own, self._listing.book(market), place == 0)])
+            for client in self._by_market.get(condition, ()):
+                if token in client.tokens:
+                    client.connection.send(payload, "tick_size_change")
+                    client.connection.send(book, "book")
 
     def _clear(self, happening: Happening, clients: list[Client]) -> None:
         """With the result every order is void."""

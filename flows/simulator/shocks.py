@@ -22,6 +22,7 @@ NEVER: Final = 2**60
 _JUMP_SHARE: Final = 0.42
 _DRIFT_SHARE: Final = 0.12
 _BURST_SHARE: Final = 0.20
+_MANY: Final = 20_000  # slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,11 @@ class Shocks:
         self._jump, self._drift, self._burst = (word(seed, name) for name in ("jump", "drift", "burst"))
         self._latents = latents
         self._slots = slots
-        self.jumps = lru_cache(64)(self._jumps)
-        self.drifts = lru_cache(64)(self._drifts)
-        self.bursts = lru_cache(64)(self._bursts)
-        self._recent = lru_cache(8)(self._recent_of)
+        few = max(8, min(64, 64 * _MANY // len(slots)))  # windows that are remembered: each is as long as the world
+        self.jumps = lru_cache(few)(self._jumps)
+        self.drifts = lru_cache(few)(self._drifts)
+        self.bursts = lru_cache(few)(self._bursts)
+        self._recent = lru_cache(max(3, few // 8))(self._recent_of)
 
     def effect(self, who: Ints, at: Ints, since: Ints) -> Floats:
         """Logits that all steps add for latents `who` at those times; steps from before `since` are over."""
@@ -78,18 +80,17 @@ class Shocks:
             total[rows] = _summed(self._recent(window), who[rows], at[rows], since[rows])
         return total
 
-    def rare_effect(self, who: Ints, at: int, since: int) -> Floats:
-        """`effect` at one time, drawn for these latents alone."""
-        count = np.arange(len(who))
-        steps = self._steps(at // WINDOW, self._latents[who])
-        return _summed(steps, count, np.full(len(who), at), np.full(len(who), since))
+    def rare_effect(self, who: Ints, at: Ints, since: Ints) -> Floats:
+        """`effect`, drawn for these latents alone: for times that are far apart."""
+        windows = at // WINDOW + np.arange(-(FADE // WINDOW), 1)[:, None]
+        steps = self._steps(windows, self._latents[who])
+        return _summed(steps, np.arange(len(who)), at, since)
 
     def _recent_of(self, window: int) -> Steps:
-        return self._steps(window, self._latents)
+        return self._steps(np.arange(window - FADE // WINDOW, window + 1)[:, None], self._latents)
 
-    def _steps(self, window: int, latents: Words) -> Steps:
-        """All steps that may still count in a window: a row for each window and kind."""
-        windows = np.arange(window - FADE // WINDOW, window + 1)[:, None]
+    def _steps(self, windows: Ints, latents: Words) -> Steps:
+        """All steps of the windows, which are rows: a row for each window and kind."""
         both = self._jumps_of(windows, latents), self._drifts_of(windows, latents)
         return Steps(*(np.concatenate([getattr(steps, field.name) for steps in both]) for field in fields(Steps)))
 

@@ -6,7 +6,7 @@ later", as venues do. Everything is counted when the socket took it, so that wha
 
 import asyncio
 from collections import Counter, OrderedDict, deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from itertools import count
 from typing import Any, Final, Protocol
 
@@ -27,13 +27,52 @@ class Socket(Protocol):
         """Send a frame; waits while the client takes none."""
 
 
+ABORTED: Final = 1006
+"""Not a code that is sent: the connection breaks off without a word."""
+
+Said = tuple[str, bytes]
+"""Kind and bytes of a message."""
+
+
+class Seam(Protocol):
+    """Between what a venue would say and what is sent: where faults act."""
+
+    is_calm: bool  # nothing is to be changed
+
+    def told(self, connection: "Connection", kind: str, body: bytes) -> Sequence[Said]:
+        """What is told instead of a message that has no number yet."""
+
+    def sent(self, connection: "Connection", kind: str, frame: bytes) -> Sequence[Said]:
+        """What is sent instead of a frame."""
+
+    def asked(self, connection: "Connection", names: Iterable[str]) -> list[str]:
+        """Which of the names that a client asks for it is served."""
+
+    def accepted(self, connection: "Connection") -> None:
+        """A handshake was accepted."""
+
+
+class Watch(Protocol):
+    """Who hears what clients ask for."""
+
+    def asked(self, connection: int, channel: str, markets: Iterable[str]) -> None:
+        """A connection wants these markets on a channel; "" = all of them."""
+
+    def left(self, connection: int, channel: str, markets: Iterable[str] | None) -> None:
+        """It wants them no longer; None = none of that channel."""
+
+    def closed(self, connection: int) -> None:
+        """It is gone, with all that it wanted."""
+
+
 class Connection:
     """A client's socket, and what it is yet to be sent, in order."""
 
-    def __init__(self, number: int, socket: Socket, opened: int, limit: int) -> None:
+    def __init__(self, number: int, socket: Socket, opened: int, limit: int, seam: Seam | None = None) -> None:
         self.number = number
         self.opened = opened
         self.is_open = True
+        self.is_slow = False
         self.frames = self.sent_bytes = self.waiting_bytes = 0
         self.by_kind: Counter[str] = Counter()
         self.code: int = WSCloseCode.OK  # with which it is closed
@@ -42,15 +81,40 @@ class Connection:
         self._limit = limit
         self._waiting: deque[tuple[bytes, str, int]] = deque()
         self._more = asyncio.Event()
+        self._seam = seam
 
     def send(self, payload: bytes, kind: str, messages: int = 1) -> None:
-        """Queue a text frame that holds so many messages of a kind."""
+        """A text frame that holds so many messages of a kind, and carries no number."""
+        if self._seam is None or self._seam.is_calm:
+            self._queue(payload, kind, messages)
+            return
+        for told, body in self._seam.told(self, kind, payload):
+            self.put(body, told, messages if told == kind else 1)
+
+    def told(self, kind: str, body: bytes) -> Sequence[Said]:
+        """What is to be numbered and `put`, instead of this message."""
+        return ((kind, body),) if self._seam is None or self._seam.is_calm else self._seam.told(self, kind, body)
+
+    def put(self, payload: bytes, kind: str, messages: int = 1) -> None:
+        """A text frame that is numbered already, or needs no number."""
+        if self._seam is None or self._seam.is_calm:
+            self._queue(payload, kind, messages)
+            return
+        for sent, frame in self._seam.sent(self, kind, payload):
+            self._queue(frame, sent, messages if sent == kind else 1)
+
+    def served(self, names: Iterable[str]) -> list[str]:
+        """Which of the names that it asks for it is to get."""
+        return list(names) if self._seam is None or self._seam.is_calm else self._seam.asked(self, names)
+
+    def _queue(self, payload: bytes, kind: str, messages: int) -> None:
         if self._ended.is_set():
             return
         self._waiting.append((payload, kind, messages))
         self.waiting_bytes += len(payload)
         self._more.set()
         if self.waiting_bytes > self._limit:
+            self.is_slow = True
             self.end(WSCloseCode.TRY_AGAIN_LATER)
 
     def end(self, code: int) -> None:
@@ -93,8 +157,10 @@ class Connection:
 class Tally:
     """A venue's connections, and the sums of what was sent."""
 
-    def __init__(self, limit: int = QUEUE_BYTES) -> None:
+    def __init__(self, limit: int = QUEUE_BYTES, watch: Watch | None = None) -> None:
         self.limit = limit
+        self.seam: Seam | None = None
+        self.watch = watch
         self.trades_told = 0  # trades, each once, that at least one connection was subscribed to
         self.slow = 0  # connections closed because they were too slow
         self.requests: Counter[str] = Counter()
@@ -105,15 +171,33 @@ class Tally:
 
     def open(self, socket: Socket, at: int) -> Connection:
         """A new connection."""
-        connection = Connection(next(self._numbers), socket, at, self.limit)
+        connection = Connection(next(self._numbers), socket, at, self.limit, self.seam)
         self._connections[connection.number] = connection
+        if self.seam is not None and not self.seam.is_calm:
+            self.seam.accepted(connection)
         if len(self._connections) > REMEMBERED:
             self._forget()
         return connection
 
     def count(self, connection: Connection) -> None:
         """It was closed."""
-        self.slow += connection.code == WSCloseCode.TRY_AGAIN_LATER
+        self.slow += connection.is_slow
+        if self.watch is not None:
+            self.watch.closed(connection.number)
+
+    def alive(self) -> list[Connection]:
+        """The open connections."""
+        return [connection for connection in self._connections.values() if connection.is_open]
+
+    def asked(self, connection: Connection, channel: str, markets: Iterable[str]) -> None:
+        """It wants these markets on a channel."""
+        if self.watch is not None:
+            self.watch.asked(connection.number, channel, markets)
+
+    def left(self, connection: Connection, channel: str, markets: Iterable[str] | None) -> None:
+        """It wants them no longer; None = none of that channel."""
+        if self.watch is not None:
+            self.watch.left(connection.number, channel, markets)
 
     async def close(self, _: web.Application) -> None:
         """Close every connection, as a server that goes away."""
@@ -150,7 +234,12 @@ class Tally:
         self._forgotten_bytes += old.sent_bytes
 
 
-async def attend(connection: Connection, socket: web.WebSocketResponse, *work: Coroutine[Any, Any, None]) -> None:
+async def attend(
+    connection: Connection,
+    socket: web.WebSocketResponse,
+    *work: Coroutine[Any, Any, None],
+    abort: Callable[[], None] | None = None,
+) -> None:
     """Write to the socket and do `work` until one of them ends, or the connection is to be closed; then close it."""
     tasks = [asyncio.create_task(each) for each in (connection.ended(), connection.write(), *work)]
     try:
@@ -164,7 +253,10 @@ async def attend(connection: Connection, socket: web.WebSocketResponse, *work: C
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    await socket.close(code=connection.code, drain=False)
+    if connection.code == ABORTED and abort is not None:
+        abort()
+    else:
+        await socket.close(code=connection.code, drain=False)
 
 
 class Exchange(Protocol):

@@ -57,6 +57,7 @@ def milliseconds(us: int) -> str:
     return str(us // 1_000)
 
 
+@lru_cache(maxsize=1 << 16)
 def iso(us: int) -> str:
     """RFC 3339 in UTC, microseconds only where there are some."""
     return from_us(us).isoformat().replace("+00:00", "Z")

@@ -6,24 +6,25 @@ answer. What is remembered only saves time: a second of happenings, the book in 
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import chain, islice
 from operator import attrgetter
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from flows.simulator.activity import CROWDED
 from flows.simulator.base import Book, Candles, Figures, Happening, Label, Market
 from flows.simulator.books import ONE
+from flows.simulator.chance import Ints
 from flows.simulator.history import History
 from flows.simulator.labels import labels
 from flows.simulator.states import States
 from flows.simulator.tape import Tape
 from flows.simulator.universe import BACK, Universe
-from lake.clock import DAY_US, MINUTE_US, SECOND_US
+from lake.clock import DAY_US, MINUTE_US
 from lake.vocab import Venue
 
-_BATCH: Final = 64
-_PAGE: Final = 5 * SECOND_US
+_PAGE: Final = 2_000  # markets
+_MIDS: Final = 4  # times of which mids are remembered
 _DAY_AGO_STEP: Final = 10 * MINUTE_US
 _NUMBER: Final = attrgetter("number")
 _NO_BOOK: Final = Book((), (), 0, None)
@@ -37,10 +38,6 @@ class _Held(NamedTuple):
     end: int
     book: Book
 
-    def holds(self, at: int) -> bool:
-        """Whether it is the book at that time."""
-        return self.start <= at < self.end
-
 
 _NOT_HELD: Final = _Held(-1, 0, 0, _NO_BOOK)
 
@@ -53,12 +50,11 @@ class SimulatedWorld:
         self._states = States(self._universe, rate)
         self._history = History(self._states)
         self._held = [_NOT_HELD] * len(self._universe.slots)
-        self._asked = -1
+        self._mids: dict[int, dict[tuple[int, int], int | None]] = {}
         self._lists: dict[Venue, tuple[int, int, list[Market]]] = {}
         self._market = lru_cache(8 * markets + 4_096)(self._market_of)
         self._tape = Tape(self._states, self._market)
         self._slot = lru_cache(8 * markets + 4_096)(self._slot_of)
-        self._day_ago = lru_cache(4)(self._mids)
 
     def markets(self, venue: Venue, at: int) -> Sequence[Market]:
         """Markets with listed <= at < gone, by `number`."""
@@ -89,6 +85,18 @@ class SimulatedWorld:
         book = self._book(slot, turn, min(at, market.close - 1))
         return Book((), (), market.determined, book.last_trade) if at >= market.determined else book
 
+    def prepare(self, markets: Sequence[Market], at: int) -> None:
+        """Makes `book` and `figures` of these markets at that time quick; of very many the figures alone."""
+        places = dict(self._slot(each.venue, each.native_id) for each in markets if each.listed <= at < each.close)
+        is_page = len(places) <= _PAGE
+        stale = [(slot, turn) for slot, turn in places.items() if is_page and not self._is_held(slot, turn, at)]
+        if stale:
+            self._hold([slot for slot, _ in stale], [turn for _, turn in stale], at)
+        known = self._mids.get(_day_ago(at), {})
+        new = [slot for slot, turn in places.items() if (slot, turn) not in known]
+        if len(self._held) > CROWDED and new:
+            self._draw_mids(np.array(new), _day_ago(at))
+
     def happenings(self, start: int, end: int) -> Iterator[Happening]:
         """What happens to all markets of both venues in start < time <= end, in order of time."""
         return self._tape.between(start, end)
@@ -105,8 +113,8 @@ class SimulatedWorld:
     def figures(self, market: Market, at: int) -> Figures:
         """What the venue reports of it; `day_ago` to the ten minutes."""
         slot, turn = self._slot(market.venue, market.native_id)
-        day_ago = at - DAY_US - (at - DAY_US) % _DAY_AGO_STEP
-        mid = self._day_ago(day_ago).get((slot, turn)) if market.listed <= day_ago < market.close else None
+        day_ago = _day_ago(at)
+        mid = self._mid_then(slot, turn, day_ago) if market.listed <= day_ago < market.close else None
         return self._history.figures(slot, market, at, mid)
 
     def labels(self, start: int, end: int) -> Sequence[Label]:
@@ -116,11 +124,16 @@ class SimulatedWorld:
     def _near(self, venue: Venue, start: int, end: int) -> Iterator[Market]:
         """The markets of a venue that may have been there at some time from start to end, and some more."""
         first, last = self._universe.turns(start) - BACK, self._universe.turns(end)
-        for slot in self._universe.slots:
-            if slot.venue is venue:
-                for turn in range(int(first[slot.place]), int(last[slot.place]) + 1):
-                    if self._universe.ends(slot.family.place, turn)[-1] > start:
-                        yield self._market(slot.place, turn)
+        found = [
+            (slot, turn)
+            for slot in self._universe.slots
+            if slot.venue is venue
+            for turn in range(int(first[slot.place]), int(last[slot.place]) + 1)
+            if self._universe.ends(slot.family.place, turn)[-1] > start
+        ]
+        self._states.paths.draw_winners([(slot.family.place, turn) for slot, turn in found])
+        for slot, turn in found:
+            yield self._market(slot.place, turn)
 
     def _market_of(self, slot: int, turn: int) -> Market:
         winner = self._states.paths.winner(int(self._states.paths.latent[slot]), turn)
@@ -133,35 +146,41 @@ class SimulatedWorld:
         return place
 
     def _book(self, slot: int, turn: int, at: int) -> Book:
-        held = self._held[slot]
-        if held.turn != turn or not held.holds(at):
-            self._hold(slot, turn, at)
+        if not self._is_held(slot, turn, at):
+            self._hold([slot], [turn], at)
         return self._held[slot].book
 
-    def _hold(self, slot: int, turn: int, at: int) -> None:
-        """Holds the book of a slot; if one was asked for just before, then with some others, which may come next."""
-        turns = self._universe.turns(at)
-        is_page = abs(at - self._asked) < _PAGE and turns[slot] == turn
-        self._asked = at
-        others = [place for place in self._stale(slot, at) if place != slot] if is_page else []
-        slots = np.array([slot, *others])
-        when = np.array([turn, *turns[others].tolist()])
-        books = self._tape.books(slots, when, at)
-        for place, held_turn, held in zip(slots.tolist(), when.tolist(), books, strict=True):
-            self._held[place] = _Held(held_turn, *held)
+    def _is_held(self, slot: int, turn: int, at: int) -> bool:
+        held = self._held[slot]
+        return held.turn == turn and held.start <= at < held.end
 
-    def _stale(self, slot: int, at: int) -> list[int]:
-        """Slots from there on, and round again, whose held book is of another time."""
-        places = chain(range(slot, len(self._held)), range(slot))
-        return list(islice((place for place in places if not self._held[place].holds(at)), _BATCH))
+    def _hold(self, slots: list[int], turns: list[int], at: int) -> None:
+        """Holds the books of slots, all different."""
+        books = self._tape.books(np.array(slots), np.array(turns), at)
+        for slot, turn, held in zip(slots, turns, books, strict=True):
+            self._held[slot] = _Held(turn, *held)
 
-    def _mids(self, at: int) -> dict[tuple[int, int], int]:
-        """The mid of each slot and turn with a book of two sides at that time."""
-        slots = np.arange(len(self._universe.slots))
-        turn = self._universe.turns(at)
+    def _mid_then(self, slot: int, turn: int, at: int) -> int | None:
+        """The mid of a slot at that time of the past; in a world that is not crowded that of all slots is drawn."""
+        known = self._mids.setdefault(at, {})
+        if (slot, turn) not in known:
+            every = len(self._held) <= CROWDED
+            self._draw_mids(np.arange(len(self._held)) if every else np.array([slot]), at)
+        return known.get((slot, turn))
+
+    def _draw_mids(self, slots: Ints, at: int) -> None:
+        """The mid of each slot's turn at that time, None where its book had not two sides."""
+        turn = self._universe.turns(at)[slots]
         touch = self._states.touch(self._states.activity.before(slots, np.full(len(slots), at)), turn)
-        tick = self._states.books.tick
-        is_two_sided = (touch.bid > 0) & (touch.ask < ONE // tick)
-        mid = (touch.bid + touch.ask) * tick // 2
-        rows = np.flatnonzero(is_two_sided).tolist()
-        return {(row, int(turn[row])): int(mid[row]) for row in rows}
+        tick = self._states.books.tick[slots]
+        is_two_sided = ((touch.bid > 0) & (touch.ask < ONE // tick)).tolist()
+        mids = ((touch.bid + touch.ask) * tick // 2).tolist()
+        found = zip(slots.tolist(), turn.tolist(), mids, is_two_sided, strict=True)
+        known = self._mids.setdefault(at, {})
+        known.update(((slot, its), mid if is_there else None) for slot, its, mid, is_there in found)
+        while len(self._mids) > _MIDS:
+            del self._mids[min(self._mids)]
+
+
+def _day_ago(at: int) -> int:
+    return at - DAY_US - (at - DAY_US) % _DAY_AGO_STEP

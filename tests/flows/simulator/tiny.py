@@ -154,6 +154,9 @@ class TinyWorld:
         books = self._books[market.native_id]
         return books[bisect_right(books, at, key=lambda pair: pair[0]) - 1][1]
 
+    def prepare(self, markets: Sequence[Market], at: int) -> None:
+        pass
+
     def happenings(self, start: int, end: int) -> Iterator[Happening]:
         return iter(self._told[bisect_right(self._times, start) : bisect_right(self._times, end)])
 
