@@ -45,7 +45,8 @@ def compare_quotes(
     Of several rows of a market within one millisecond the last one counts. A row is extra if its market's book never
     stood so at that time, by `slack` before it for a snapshot.
     """
-    stored = _exact(stored, _TOPS).sort("market_key", "event_time", "seq")
+    is_snapshot = pl.col("event_time") == pl.col("received_time")
+    stored = _exact(stored, _TOPS).with_columns(is_snapshot=is_snapshot).sort("market_key", "event_time", "seq")
     truth = _exact(truth, _TOPS).sort("market_key", "event_time")
     final = stored.group_by("market_key", pl.col("event_time").dt.truncate("1ms"), maintain_order=True).last()
     must = truth.filter("is_change")
@@ -116,7 +117,7 @@ def _untrue(final: pl.DataFrame, truth: pl.DataFrame, slack: timedelta) -> pl.Da
         until=pl.col("event_time").shift(-1).over("market_key").fill_null(pl.datetime(9999, 1, 1, time_zone="UTC"))
     )
     keys = ["market_key", *_TOPS]
-    rows = final.with_row_index("row").with_columns(is_snapshot=pl.col("event_time") == pl.col("received_time"))
+    rows = final.with_row_index("row")
     late = pl.when("is_snapshot").then(slack).otherwise(timedelta(0))
     met = rows.join(states.select(*keys, since="event_time", until="until"), on=keys, how="inner", nulls_equal=True)
     true = met.filter((pl.col("since") <= pl.col("event_time")) & (pl.col("until") > pl.col("event_time") - late))
