@@ -35,7 +35,8 @@ from flows.collector.session import Common, Session
 from flows.collector.signing import key_of
 from flows.collector.timing import Clock, Limiter, Timing
 from flows.collector.universe import rule_of
-from flows.venues.base import Frame, Outcome
+from flows.venues.base import Frame, Outcome, Wire
+from flows.venues.strangers import Sample
 from lake import disk, hot, wal
 from lake.clock import MINUTE_US, SECOND_US
 from lake.errors import SettingError
@@ -149,6 +150,8 @@ class _Live:
         )
         self._minutes: dict[str, list[Minute]] = {}  # venue to minutes since the last line of health
         self._logged = self._started
+        self._strangers = Sample()
+        self._told: set[tuple[Wire, str, str]] = set()  # strangers that were told of
         self._failed = 0  # frames on which our own code failed, so far as they were told of
         self._pipeline = self._make(self._sealer, self)
         connects = Limiter(
@@ -269,6 +272,8 @@ class _Live:
         until = now() + seconds
         while (item := take()) is not None:
             pipeline.take(item)
+            if isinstance(item, Frame):
+                self._strangers.look(item)
             if pipeline.counts.failed > self._failed:
                 self._tell_failed(item)
             if now() > until:
@@ -336,6 +341,15 @@ class _Live:
             minutes, self._minutes = self._minutes, {}
             for venue, session in self._sessions.items():
                 LOG.info("%s", health_line(venue, session, minutes.get(venue.value, []), seconds))
+            self._log_strangers()
+
+    def _log_strangers(self) -> None:
+        """Fields and kinds that nothing here knows, once each: a venue's format may have changed."""
+        for (wire, kind, path), (_, example) in self._strangers.found.items():
+            if (wire, kind, path) not in self._told:
+                self._told.add((wire, kind, path))
+                what = f"field {kind}.{path}" if path else f"kind {kind}"
+                LOG.warning("%s: a %s that nothing here knows, as in %s", wire.value, what, example)
 
     async def _watch_first_rows(self) -> None:
         waiting = set(self._sessions)

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from aiohttp import web
 
-from flows.collector import backfill, books, kalshi_session
+from flows.collector import backfill, books, kalshi_session, service
 from flows.collector.service import CollectReport, collect
 from flows.collector.timing import Timing
 from flows.simulator import keys
@@ -707,3 +707,19 @@ async def test_holes_in_the_answers_make_no_storm(tmp_path, monkeypatch):
         is_mended = (pl.col("venue") == "kalshi") & (pl.col("bid") == 0.34)
         await until(lambda: run.rows(QUOTES).filter(is_mended)["market_key"].n_unique() == 3, within=20)
     assert len(asked) == 4 and all(len(each["params"]["market_tickers"]) == 3 for each in asked)
+
+
+@pytest.mark.asyncio
+async def test_fields_that_nothing_knows_are_told_once(tmp_path, monkeypatch, caplog):
+    """A venue that says more than it did is written down, with an example that is safe to show."""
+    monkeypatch.setattr(service, "Sample", partial(service.Sample, 1))
+    monkeypatch.setattr(service, "MINUTE_US", 200_000)
+    caplog.set_level("WARNING", "movers.collector")
+    venues = venues_with_key(tmp_path)
+    async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
+        await until(lambda: run.has(QUOTES, 6))
+        for _ in range(2):
+            await venues.sockets["polymarket"][0].send(venues.book(tokens(0)[0], novelty="\x1b[31mnew"))
+        await until(lambda: "novelty" in caplog.text)
+    said = [record.getMessage() for record in caplog.records if "novelty" in record.getMessage()]
+    assert len(said) == 1 and "field book.novelty that nothing here knows" in said[0] and "\x1b" not in said[0]
