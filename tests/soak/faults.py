@@ -164,12 +164,13 @@ async def run(
             outcome.start = fault.first or outcome.start
             outcomes.append(outcome)
             print(f"{from_us(outcome.start):%T.%f} {case.name}")
-        end = clock.wall() - SETTLE * SECOND_US
+        ended = clock.wall()
+        end = ended - SETTLE * SECOND_US
         stop.set()
         report = await asyncio.wait_for(task, 120)
         gaps = store.scan(GAPS).collect()
         told = gaps.filter(pl.col("reason") != Gap.FEED_ENDED.value)
-        for outcome, following in zip(outcomes, [*(each.start for each in outcomes[1:]), end], strict=False):
+        for outcome, following in zip(outcomes, [*(each.start for each in outcomes[1:]), ended], strict=False):
             judge(outcome, told, following)
         within = pl.col("event_time").is_between(from_us(start), from_us(end), closed="right")
         stored = {table: store.scan(table).filter(within).collect() for table in (QUOTES, TRADES)}
