@@ -33,7 +33,7 @@ from flows.collector.segments import Segment
 from flows.collector.signing import Key, key_of
 from flows.collector.tape import Tape
 from flows.collector.timing import Clock, Limiter, Timing
-from flows.collector.universe import Listed, Rule, listed
+from flows.collector.universe import Listed, Rule, entry
 from flows.venues.base import Wire
 from lake.clock import SECOND_US, from_us
 from lake.errors import RecordingError, SettingError
@@ -225,8 +225,9 @@ class _Capture:
                 await asyncio.sleep(self._timing.delay(failures, self._rng))
 
     def _chosen(self, venue: Venue) -> list[Listed]:
-        named = [(market, self._pipeline.markets.get(market) or {}) for market in self._pipeline.described]
-        found, ids = listed(named, self._pipeline.stats, venue), self._wanted.ids
+        named = self._pipeline.markets.starting(f"{venue.value}:")
+        entries = (entry(market, fields, self._pipeline.stats.get(market), venue) for market, fields in named)
+        found, ids = [one for one in entries if one is not None], self._wanted.ids
         if not ids:
             return Rule(self._wanted.top, frozenset()).choose(found, venue)[: self._wanted.top]
         return [one for one in found if not ids.isdisjoint((one.native_id, f"{venue.value}:{one.native_id}"))]
@@ -327,7 +328,7 @@ class _Capture:
             "unread": unread,
             "ids": dict(sorted(self._census.ids.items())),
             "catalogue": self._pages,
-            "described": sum(1 for _ in self._pipeline.described),
+            "described": len(self._pipeline.markets),
             "rest": [row for host, answers in self._answers.items() for row in answers.rows(host)],
             "clock_offset_ms": {host: answers.offset_ms for host, answers in self._answers.items()},
             "venue_time": self._venue_time(),
