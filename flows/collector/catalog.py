@@ -6,6 +6,7 @@ was asked for is `Untrusted`, which a walk of everything makes up for.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -74,6 +75,10 @@ class _Series(msgspec.Struct, gc=False):
     ticker: str
 
 
+class _Categories(msgspec.Struct, gc=False):
+    tags_by_categories: dict[str, msgspec.Raw]
+
+
 class _SeriesPage(msgspec.Struct, gc=False):
     series: list[_Series] | None = None
 
@@ -81,6 +86,7 @@ class _SeriesPage(msgspec.Struct, gc=False):
 _CURSOR: Final = msgspec.json.Decoder(_Cursor)
 _PAGE: Final = msgspec.json.Decoder(_Page)
 _SERIES: Final = msgspec.json.Decoder(_SeriesPage)
+_CATEGORIES: Final = msgspec.json.Decoder(_Categories)
 _BAD: Final = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
@@ -122,7 +128,8 @@ class Catalog:
     async def walk(self, place: Place) -> AsyncIterator[Page]:
         """All open markets with their events from `place` on, which moves past a page once the next is asked for."""
         if self._venue is Venue.KALSHI:
-            yield await self._all_series()
+            async for series in self._all_series():
+                yield series
             path, name, params = "/events", "cursor", _KALSHI_OPEN
         else:
             path, name, params = "/events/keyset", "after_cursor", _GAMMA_OPEN
@@ -160,18 +167,19 @@ class Catalog:
         """
         since = place.changed - MARGIN_US
         if self._venue is Venue.KALSHI:
-            kinds = [self._updated(since)]
+            kinds = {"changed markets": self._updated(since)}
         else:
-            kinds = [self._listed(place), self._closed(since), self._pending("proposed"), self._pending("disputed")]
-        fault: VenueError | None = None
-        for kind in kinds:
+            kinds = {"new markets": self._listed(place), "closed markets": self._closed(since)}
+            kinds |= {f"{status} markets": self._pending(status) for status in ("proposed", "disputed")}
+        fault: Untrusted | None = None
+        for what, kind in kinds.items():
             try:
                 async for page in kind:
                     yield page._replace(is_change=True)
             except (Untrusted, Refused, BadPaging) as exc:
-                fault = fault or exc
+                fault = fault or Untrusted(f"{what}: {exc}")
         if fault is not None:
-            raise fault if isinstance(fault, Untrusted) else Untrusted(str(fault))
+            raise fault
 
     # --- Polymarket ------------------------------------------------------------------------------
 
@@ -221,11 +229,24 @@ class Catalog:
 
     # --- Kalshi ----------------------------------------------------------------------------------
 
-    async def _all_series(self) -> Page:
-        """The series, which hold the categories of the events."""
-        raw = await self._http.get("/series")
+    async def _all_series(self) -> AsyncIterator[Page]:
+        """The series, which hold the categories of the events: in one answer, or where that is too large one each."""
         try:
-            self._series = {each.ticker for each in _SERIES.decode(raw).series or ()}
+            yield self._of_series(await self._http.get("/series"))
+            return
+        except TooLarge:
+            raw = await self._http.get("/search/tags_by_categories")
+        try:
+            categories = _CATEGORIES.decode(raw).tags_by_categories
+        except _BAD:
+            raise BadPaging("/search/tags_by_categories: is no JSON object with categories") from None
+        for category in categories:
+            with suppress(TooLarge, Refused):  # its events have a category of their own, if an older one
+                yield self._of_series(await self._http.get("/series", {"category": category}))
+
+    def _of_series(self, raw: bytes) -> Page:
+        try:
+            self._series.update(each.ticker for each in _SERIES.decode(raw).series or ())
         except _BAD:
             raise BadPaging("/series: is no JSON object with series") from None
         return Page(Wire.KALSHI_REST, raw)

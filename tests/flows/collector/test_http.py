@@ -172,6 +172,19 @@ async def test_kalshi_pages():
 
 
 @pytest.mark.asyncio
+async def test_series_that_are_too_many():
+    """Series that make too large an answer are asked for a category at a time; one that is too large still is left."""
+    kinds = page(tags_by_categories={"Crypto": ["BTC"], "Sports": None, "World": []})
+    some = [page(series=[{"ticker": "KXA"}]), LARGE, page(series=[{"ticker": "KXB"}])]
+    server = Server(LARGE, kinds, *some, page(events=[1], cursor=""))
+    found = await pages(server, Venue.KALSHI)
+    assert len(found) == 3 and b"KXB" in found[1][1]
+    assert [request.url.params.get("category") for request in server.asked] == [
+        None, None, "Crypto", "Sports", "World", None,
+    ]  # fmt: skip
+
+
+@pytest.mark.asyncio
 async def test_cursor_that_leads_back():
     """A cursor that was there before is an error, and no endless loop; so is the same page again."""
     server = Server(

@@ -153,7 +153,7 @@ async def test_other_changes_come_although_one_filter_is_ignored(tmp_path):
         server.add(new := One(11))
         assert (await keeper.step()).fault is None
         assert it.named() == keys(P, server.markets[4], new)
-        assert len(it.lines) == 1 and "422" in it.lines[0]
+        assert len(it.lines) == 1 and "closed markets" in it.lines[0] and "422" in it.lines[0]
 
 
 class Killed(Exception):
@@ -193,6 +193,24 @@ async def test_walk_that_was_broken_off_goes_on(venue, tmp_path, monkeypatch):
             assert (found.seen is None) is (late == 0)
             assert any("goes on behind page 2, 6 markets" in line for line in it.lines) is (late == 0)
             it.lines.clear()
+
+
+@pytest.mark.asyncio
+async def test_place_is_kept_behind_what_is_safe(tmp_path):
+    """A place is in its file only once all that was read before it is in the lake, however long that takes."""
+    safe = asyncio.Event()
+    async with serving(*some(4)) as server:
+        it = reader(P, server, tmp_path)
+        keeper = it.keeper()
+        keeper._settle = safe.wait
+        task = asyncio.create_task(keeper.step())
+        async with asyncio.timeout(5):
+            while not keeper.place.whole:
+                await asyncio.sleep(0.005)
+        await asyncio.sleep(0.05)
+        assert it.file.load() == Place()
+        safe.set()
+        assert (await task).fault is None and it.file.load().whole == NOW
 
 
 @pytest.mark.asyncio
