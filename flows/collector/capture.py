@@ -33,7 +33,7 @@ from flows.collector.segments import Segment
 from flows.collector.signing import Key, key_of
 from flows.collector.tape import Tape
 from flows.collector.timing import Clock, Limiter, Timing
-from flows.collector.universe import Listed, Rule, entry
+from flows.collector.universe import Listed, Rule, listed
 from flows.venues.base import Wire
 from lake.clock import SECOND_US, from_us
 from lake.errors import RecordingError, SettingError
@@ -226,8 +226,7 @@ class _Capture:
 
     def _chosen(self, venue: Venue) -> list[Listed]:
         named = self._pipeline.markets.starting(f"{venue.value}:")
-        entries = (entry(market, fields, self._pipeline.stats.get(market), venue) for market, fields in named)
-        found, ids = [one for one in entries if one is not None], self._wanted.ids
+        found, ids = listed(named, self._pipeline.stats, venue), self._wanted.ids
         if not ids:
             return Rule(self._wanted.top, frozenset()).choose(found, venue)[: self._wanted.top]
         return [one for one in found if not ids.isdisjoint((one.native_id, f"{venue.value}:{one.native_id}"))]

@@ -127,6 +127,12 @@ def rule_of(settings: Settings) -> Rule:
     return Rule(top, frozenset(settings.collector_watch), _lower(within), _lower(without))
 
 
+def listed(markets: Iterable[tuple[int, Mapping[str, Any]]], stats: Mapping[int, Stats], venue: Venue) -> list[Listed]:
+    """The open markets of `venue` among newest versions of `schema.MARKETS`."""
+    found = (entry(market, fields, stats.get(market), venue) for market, fields in markets)
+    return [one for one in found if one is not None]
+
+
 def entry(market: int, fields: Mapping[str, Any], stats: Stats | None, venue: Venue) -> Listed | None:
     """The market if it is open, of that venue, and can be subscribed to."""
     of, _, native_id = str(fields.get("market_id") or "").partition(":")
