@@ -1,4 +1,6 @@
-"""Prefect: the venues' catalogues, every quarter of an hour. The work is in `flows.jobs.catalog`."""
+"""Prefect: the venues' catalogues, where no collector keeps them up. The work is in `flows.jobs.catalog`."""
+
+import logging
 
 from prefect import flow
 
@@ -10,9 +12,10 @@ from lake.store import Store
 
 @flow(name="catalog-sync", timeout_seconds=840)
 async def catalog_sync() -> str:
-    """Write what changed in the catalogues since the last time. Raises `MoversError` if a venue was not read whole."""
+    """Write what is due of the catalogues: all, or what changed. Raises `MoversError` if a venue was not read whole."""
     config = settings.load()
-    report = await sync_catalog(config, Store.create(config.lake_root, config.collector_mode))
+    say = logging.getLogger("movers.catalog").info
+    report = await sync_catalog(config, Store.create(config.lake_root, config.collector_mode), say=say)
     if report.faults:
         raise MoversError(str(report))
     return str(report)

@@ -158,6 +158,27 @@ def jobs() -> NoReturn:
 
 
 @app.command(rich_help_panel=RUN)
+def catalog() -> None:
+    """Read what is due of the venues' catalogues into the lake: everything the first time, then what changed.
+
+    A running collector does this by itself, and is left to it.
+    """
+    import asyncio
+
+    from flows import show
+    from flows.jobs.catalog import sync_catalog
+    from lake.store import Store
+
+    config = _settings()
+    store = Store.create(config.lake_root, config.collector_mode)
+    with show.catalogues(err) as progress:
+        report = asyncio.run(sync_catalog(config, store, progress=progress, say=_log))
+    say(str(report))
+    if report.faults:
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=RUN)
 def maintain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     confirm_deletions: Annotated[

@@ -22,6 +22,7 @@ from lake.text import safe_text
 
 if TYPE_CHECKING:
     import polars as pl
+    from rich.progress import TaskID
 
     from flows.collector.replay import ReplayReport
     from flows.jobs.backfill import BackfillReport
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from lake.layout import Part
     from lake.verify.findings import Report as VerifyReport
     from lake.verify.plan import Step
+    from lake.vocab import Venue
 
 UP, DOWN = "dark_cyan", "dark_orange"  # told apart by colour-blind eyes too
 MOST_ROWS = 200
@@ -62,6 +64,23 @@ def backfill(report: BackfillReport) -> Text:
     """What a back-fill brought, and each thing that it could not fill on a line of its own."""
     lines = [report.brought(), *(f"not filled: {fault}" for fault in report.told())]
     return Text("\n".join(safe_text(line, 500) for line in lines))
+
+
+@contextmanager
+def catalogues(console: Console) -> Iterator[Callable[[Venue, int, int], None] | None]:
+    """A bar a venue, counted in markets, on a terminal; None elsewhere, where lines tell it."""
+    if not console.is_terminal:
+        yield None
+        return
+    with progress(console) as bar:
+        tasks: dict[Venue, TaskID] = {}
+
+        def tell(venue: Venue, markets: int, expected: int) -> None:
+            if venue not in tasks:
+                tasks[venue] = bar.add_task(venue.value, total=None)
+            bar.update(tasks[venue], completed=markets, total=max(markets, expected) if expected else None)
+
+        yield tell
 
 
 def accounting(reports: Iterable[ReplayReport]) -> Table:

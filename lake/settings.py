@@ -53,6 +53,12 @@ class Settings(BaseSettings):
     collector_watch: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="market ids always subscribed, comma-separated"
     )
+    collector_categories: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="categories or tags that are followed, comma-separated; none = all"
+    )
+    collector_categories_out: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="categories or tags that are not followed, comma-separated"
+    )
     raw_retention_hours: float = Field(24, gt=0, description="how long raw frames are kept, hours")
     disk_reserve_mb: float | None = Field(
         None, ge=0, description="free space at which nothing more is taken in, MiB; default 512 or 5 %, the larger"
@@ -105,7 +111,7 @@ class Settings(BaseSettings):
         """An empty value in `.env` means the default."""
         return cls.model_fields[info.field_name].default if value == "" else value
 
-    @field_validator("collector_watch", mode="before")
+    @field_validator("collector_watch", "collector_categories", "collector_categories_out", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

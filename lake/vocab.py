@@ -102,7 +102,7 @@ def market_id(venue: Venue, native_id: str) -> MarketId:
     return MarketId(f"{venue.value}:{native_id}")
 
 
-@lru_cache(maxsize=1_000_000)
+@lru_cache(maxsize=1 << 16)
 def market_key(market: MarketId) -> MarketKey:
     """The first 8 bytes of blake2b(market_id, digest_size=8), big-endian, signed."""
     digest = blake2b(market.encode(), digest_size=8).digest()

@@ -37,7 +37,7 @@ PAUSE: Final = 0.1  # seconds between two answers
 MANY: Final = 200  # requests, of which a quarter is worth a word
 LEAST: Final = 2  # bars in a row: a single one may be missing, for venues leave some out
 
-LOOKED_UP: Final = "-(history|catalog|figures|audit)$"
+LOOKED_UP: Final = "-(history|catalog|figures|audit|sweep)$"
 """Connections whose names end so are no feed."""
 
 CACHED: Final = 20.0  # seconds that an answer of Kalshi's may be old

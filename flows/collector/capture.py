@@ -225,7 +225,7 @@ class _Capture:
                 await asyncio.sleep(self._timing.delay(failures, self._rng))
 
     def _chosen(self, venue: Venue) -> list[Listed]:
-        named = [(market, self._pipeline.markets.get(market) or {}) for market in self._pipeline.described]
+        named = self._pipeline.markets.starting(f"{venue.value}:")
         found, ids = listed(named, self._pipeline.stats, venue), self._wanted.ids
         if not ids:
             return Rule(self._wanted.top, frozenset()).choose(found, venue)[: self._wanted.top]
@@ -327,7 +327,7 @@ class _Capture:
             "unread": unread,
             "ids": dict(sorted(self._census.ids.items())),
             "catalogue": self._pages,
-            "described": sum(1 for _ in self._pipeline.described),
+            "described": len(self._pipeline.markets),
             "rest": [row for host, answers in self._answers.items() for row in answers.rows(host)],
             "clock_offset_ms": {host: answers.offset_ms for host, answers in self._answers.items()},
             "venue_time": self._venue_time(),

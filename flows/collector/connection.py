@@ -94,6 +94,7 @@ class Link:
     say: Callable[[str], None]
     tell: Callable[[str, str], None]  # a connection's name and its words
     kept: Callable[[int], Awaitable[None]] = _at_once  # waits until what is known at the end of that `seq` is on disk
+    sealed: Callable[[int], Awaitable[None]] = _at_once  # waits until all up to that `seq` is in the lake
 
 
 class Connection:

@@ -6,12 +6,17 @@ from typing import Final
 import polars as pl
 
 from flows.collector.versions import Versions
+from flows.venues.base import Stats
 from lake.clock import to_us
 from lake.layout import SeqRange
 from lake.parts import of_segments
+from lake.reading import dates
 from lake.schema import GAPS, QUOTES, SEALED, SEGMENTS, TIME, TRADES, VENUE_STATS, Table
 from lake.store import Store
 from lake.vocab import Gap, Venue
+
+RECENT_DAYS: Final = 2  # of reported figures
+AT_ONCE: Final = 50_000  # versions that are read into memory together
 
 _RECEIVED: Final = (QUOTES, TRADES, VENUE_STATS)
 
@@ -35,17 +40,28 @@ def remember(store: Store, table: Table, versions: Versions) -> None:
     """Tell `versions` the newest row of each key of `table`, so that only what is new since makes a row."""
     key, *columns = list(table.columns)[:-2]
     times = [name for name in columns if table.columns[name] == TIME]
-    newest = (
-        store.scan(table)
-        .select(key, *columns, "as_of", "seq")
-        .sort("as_of", "seq")
-        .unique(key, keep="last", maintain_order=True)
-        .with_columns(pl.col(times).dt.epoch("us"))
-        .drop("as_of", "seq")
-        .collect()
-    )
-    for row in newest.iter_rows(named=True):
-        versions.know(row.pop(key), row)
+    for newest in _newest(store.scan(table), key, "as_of"):
+        rows = newest.select(key, *columns).with_columns(pl.col(times).dt.epoch("us"))
+        for row in rows.iter_rows(named=True):
+            versions.know(row.pop(key), row)
+
+
+def remember_stats(store: Store, stats: dict[int, Stats]) -> None:
+    """Tell `stats` each market's newest figures of the last days, which are soon old."""
+    days = dates(store, VENUE_STATS)[-RECENT_DAYS:]
+    key, _, *columns = list(VENUE_STATS.columns)[:-1]
+    for newest in _newest(store.scan(VENUE_STATS, dates=days), key, "received_time") if days else ():
+        for market, *figures in newest.select(key, *columns).iter_rows():
+            stats[market] = Stats(market, *figures)
+
+
+def _newest(rows: pl.LazyFrame, key: str, time: str) -> Iterator[pl.DataFrame]:
+    """The newest row of each key, a part of the keys at a time: there are hundreds of thousands, and rows are wide."""
+    order = rows.select(key, time, "seq").sort(time, "seq").unique(key, keep="last", maintain_order=True).collect()
+    for part in order.iter_slices(AT_ONCE):
+        low, high = part["seq"].min(), part["seq"].max()
+        near = rows.filter(pl.col("seq").is_between(low, high)) if order.height > AT_ONCE else rows
+        yield near.join(part.lazy(), on=[key, time, "seq"], how="semi").unique([key], keep="any").collect()
 
 
 def last_word(store: Store, collector: str, venue: Venue) -> int | None:

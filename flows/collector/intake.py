@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any, Final, Protocol
 
 from flows.collector import journal
-from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Kind, Tick
+from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Kind, Placed, Tick
 from flows.collector.segments import Rule
 from flows.collector.timing import Clock
 from flows.venues.base import Closed, Frame, Opened, Wire, frame_seq
@@ -136,6 +136,11 @@ class Intake:
         """These are followed no longer."""
         self._put(Dropped(markets=list(markets), **self._note()))
 
+    def placed(self, venue: Venue, markets: Iterable[tuple[str, Iterable[str]]]) -> None:
+        """These, each with its tokens, are about to be followed."""
+        told = [(native_id, list(tokens)) for native_id, tokens in markets]
+        self._put(Placed(venue=venue, markets=told, **self._note()))
+
     def absent(self, venue: Venue, start: int) -> None:
         """Nobody heard of the venue from `start` until now."""
         self._put(Absent(venue=venue, start=start, **self._note()))
@@ -144,6 +149,11 @@ class Intake:
         """What is known now is to be kept, as it came of frames that are not; the `seq` at whose end that is."""
         received, monotonic = self._clocks()
         self._cut(received, monotonic, is_anchor=True)
+        return self.next_seq - 1
+
+    def cut(self) -> int:
+        """The segment ends now, so that it is sealed soon; the `seq` with which it ends."""
+        self._cut(*self._clocks(), is_anchor=False)
         return self.next_seq - 1
 
     def _note(self) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Kind(IntEnum):
     DROPPED = FIRST_KIND + 6
     ABSENT = FIRST_KIND + 7
     WITHHELD = FIRST_KIND + 8
+    PLACED = FIRST_KIND + 9
 
 
 class Note(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -70,6 +71,13 @@ class Absent(Note, frozen=True, gc=False):
     reason: Gap = Gap.COLLECTOR_DOWN
 
 
+class Placed(Note, frozen=True, gc=False):
+    """These markets are about to be followed: native ids, and tokens, the first outcome's first, as we know them."""
+
+    venue: Venue
+    markets: list[tuple[str, list[str]]]
+
+
 class Withheld(Note, frozen=True, gc=False):
     """A frame was here whose bytes are not kept."""
 
@@ -78,7 +86,7 @@ class Withheld(Note, frozen=True, gc=False):
     payload: bytes
 
 
-Item = Frame | Opened | Closed | Tick | Cut | Asked | Dropped | Absent | Withheld
+Item = Frame | Opened | Closed | Tick | Cut | Asked | Dropped | Absent | Withheld | Placed
 
 
 class _Told(msgspec.Struct, omit_defaults=True):
@@ -88,6 +96,7 @@ class _Told(msgspec.Struct, omit_defaults=True):
     is_anchor: bool = False
     count: int = 0
     markets: list[int] = []
+    places: list[tuple[str, list[str]]] = []
     venue: str = ""
     start: int = 0
     bytes: int = 0
@@ -120,6 +129,8 @@ def write(item: Item) -> Written:
             return Kind.DROPPED, "", _encode(_Told(markets=item.markets))
         case Absent():
             return Kind.ABSENT, "", _encode(_Told(venue=item.venue, start=item.start, reason=item.reason))
+        case Placed():
+            return Kind.PLACED, "", _encode(_Told(places=item.markets, venue=item.venue))
         case Withheld():
             return Kind.WITHHELD, f"{item.connection} {item.wire}", item.payload
 
@@ -145,6 +156,11 @@ def _absent(when: Mapping[str, Any], payload: bytes) -> Item:
     return Absent(venue=Venue(told.venue), start=told.start, reason=Gap(told.reason), **when)
 
 
+def _placed(when: Mapping[str, Any], payload: bytes) -> Item:
+    told = _TOLD.decode(payload)
+    return Placed(venue=Venue(told.venue), markets=told.places, **when)
+
+
 _READERS: Final[Mapping[Kind, Callable[[dict[str, Any], str, str, bytes], Item]]] = {
     Kind.OPENED: lambda when, connection, wire, payload: Opened(connection=connection, wire=Wire(wire), **when),
     Kind.CLOSED: lambda when, connection, wire, payload: Closed(
@@ -156,6 +172,7 @@ _READERS: Final[Mapping[Kind, Callable[[dict[str, Any], str, str, bytes], Item]]
     ),
     Kind.DROPPED: lambda when, connection, wire, payload: Dropped(markets=_TOLD.decode(payload).markets, **when),
     Kind.ABSENT: lambda when, connection, wire, payload: _absent(when, payload),
+    Kind.PLACED: lambda when, connection, wire, payload: _placed(when, payload),
     Kind.WITHHELD: lambda when, connection, wire, payload: Withheld(
         connection=connection, wire=Wire(wire), payload=payload, **when
     ),

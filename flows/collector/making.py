@@ -29,6 +29,11 @@ def figures_name(venue: Venue) -> str:
     return f"{venue.value}-figures"
 
 
+def sweep_name(venue: Venue) -> str:
+    """The connection that answers about markets carry which are asked for by name, or because they changed."""
+    return f"{venue.value}-sweep"
+
+
 def poll_name(venue: Venue) -> str:
     """The connection that polls carry."""
     return f"{venue.value}-poll"
@@ -41,6 +46,11 @@ def audit_name(venue: Venue) -> str:
 
 def describing(venues: Iterable[Venue]) -> list[str]:
     """The connections that tell what markets there are, and make no quotes."""
+    return [name(venue) for venue in venues for name in (catalog_name, figures_name, sweep_name)]
+
+
+def withholding(venues: Iterable[Venue]) -> list[str]:
+    """The connections of which `raw` only has that something came: it is large, and is asked for again."""
     return [name(venue) for venue in venues for name in (catalog_name, figures_name)]
 
 
@@ -58,6 +68,7 @@ def live_pipeline(
         {poll_name(venue): round(poll_every * SECOND_US) for venue in venues}
         | {audit_name(venue): AUDIT_US for venue in venues},
         describing=describing(venues),
+        withholding=withholding(venues),
         auditing=[audit_name(venue) for venue in venues],
         rule=None,
         listener=listener,

@@ -18,7 +18,7 @@ from flows.collector.books import Book, Books, BooksState
 from flows.collector.depth import Depth, DepthState
 from flows.collector.gaps import Gaps, GapsState
 from flows.collector.health import Health, Minute, MinuteState
-from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Tick, Withheld, withheld
+from flows.collector.journal import Absent, Asked, Cut, Dropped, Item, Placed, Tick, Withheld, withheld
 from flows.collector.segments import USUAL, Row, Rule, Segment
 from flows.collector.versions import Versions
 from flows.venues.base import (
@@ -136,8 +136,9 @@ class Pipeline:
 
     `poll_every` gives the cadence of each polled connection in microseconds: what a poll said holds
     until the next is due, and a poll that did not come is a gap. Frames of the connections `describing`
-    tell what markets there are, and make no quotes: nobody follows these up. Those of the connections `auditing` are
-    held against what streams say. `rule` says where segments end;
+    tell what markets there are, and make no quotes: nobody follows these up; of `withholding` only that they
+    were here is kept, and the listener hears of none. Those of the connections `auditing` are held against what
+    streams say. `rule` says where segments end;
     None = where a `Cut` says so, and then what was told is kept for table `raw` as well.
     """
 
@@ -149,6 +150,7 @@ class Pipeline:
         *,
         describing: Collection[str] = (),
         auditing: Collection[str] = (),
+        withholding: Collection[str] = (),
         rule: Rule | None = USUAL,
         listener: Listener | None = None,
     ) -> None:
@@ -157,10 +159,11 @@ class Pipeline:
         self._poll_every = {} if poll_every is None else poll_every
         self._describing = frozenset(describing)
         self._auditing = frozenset(auditing)
+        self._withholding = frozenset(withholding)
+        self._asked_about = self._describing - self._withholding
         self._rule = rule
         self._listener = listener
         self.subscribed: dict[str, int] = {}  # connection to markets asked for
-        self.described: set[int] = set()  # markets that a catalogue has named
         self._gaps = Gaps()
         self._books = Books(self._gaps)
         self._depth = Depth()
@@ -199,12 +202,14 @@ class Pipeline:
                 self.drop(item.markets, item.received)
             case Absent():
                 self.absent(item.venue, item.start, item.received, item.seq, item.reason)
+            case Placed():
+                self.place(item)
             case Withheld():
                 pass
 
     def _kept(self, item: Item) -> Item:
         """The item as table `raw` has it: of a catalogue's page only that it was here."""
-        if not isinstance(item, Frame) or item.connection not in self._describing:
+        if not isinstance(item, Frame) or item.connection not in self._withholding:
             return item
         return Withheld(
             seq=item.seq,
@@ -282,6 +287,16 @@ class Pipeline:
             self._books.drop(market)
             self._depth.drop(market)
             self._polled.pop(market, None)
+
+    def place(self, placed: Placed) -> None:
+        """Markets are about to be followed: what was kept of one that we had the other way round is void."""
+        adapter = self._adapters[placed.venue]
+        for native_id, tokens in placed.markets:
+            turned = adapter.place(native_id, tokens) if tokens else None
+            book = None if turned is None else self._books.get(turned)
+            if turned is not None and book is not None:
+                self._books.hole(Hole([turned], Gap.DIRECTION_CHANGED), book.connection)
+                self._books.forget(Forget(turned), book)
 
     def feed(self, frame: Frame) -> None:
         """Take the next frame."""
@@ -513,12 +528,10 @@ class Pipeline:
             case Stats():
                 self._take_stats(action, frame)
             case MarketUpdate():
-                if frame.connection in self._describing:
-                    self.described.add(action.market)
                 fields = self._named(action)
                 row = self.markets.update(action.market, fields, frame.received, frame.seq)
                 self._versions[MARKETS, action.market] = row or self._versions.get((MARKETS, action.market))
-                if row is not None and self._listener is not None and not frame.wire.is_poll:
+                if row is not None and self._listener is not None and self._is_news(frame):
                     self._listener.market_changed(frame.wire.venue, action.market, action.fields)
             case EventUpdate():
                 row = self.events.update(action.event_id, action.fields, frame.received, frame.seq)
@@ -552,6 +565,10 @@ class Pipeline:
         self._books.beside(action, frame.connection, frame.received)
         self._told_beside.append(action.market)
 
+    def _is_news(self, frame: Frame) -> bool:
+        """Whether it is a stream, or an answer about markets that may have changed."""
+        return not frame.wire.is_poll or frame.connection in self._asked_about
+
     def _book(self, market: int, frame: Frame) -> Book:
         book = self._books.of(market, frame.connection)
         self._venues.setdefault(market, frame.wire.venue.value)
@@ -583,7 +600,7 @@ class Pipeline:
         """A market without a title is called by its native id."""
         fields = action.fields
         name = fields.get("market_id")
-        if name is not None and "title" not in fields and self.markets.get(action.market) is None:
+        if name is not None and "title" not in fields and action.market not in self.markets:
             return {"title": name.partition(":")[2], **fields}
         return fields
 

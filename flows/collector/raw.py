@@ -12,7 +12,7 @@ import msgspec
 import polars as pl
 
 from flows.collector import journal
-from flows.collector.journal import Absent, Asked, Cut, Item, Kind
+from flows.collector.journal import Absent, Asked, Cut, Item, Kind, Placed
 from flows.venues.base import Closed, Frame, Opened
 from lake.errors import LakeError
 from lake.schema import RAW
@@ -59,7 +59,7 @@ def _venue(item: Item) -> str:
     match item:
         case Frame() | Opened() | journal.Withheld():
             return item.wire.venue.value
-        case Absent():
+        case Absent() | Placed():
             return item.venue.value
         case Closed() | Asked():
             return next((venue for venue in _VENUES if item.connection.startswith(venue)), OWN)

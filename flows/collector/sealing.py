@@ -154,6 +154,8 @@ class Sealer:
         self._done.set()
         self._known_until = -1  # the `seq` at whose end what is known is on disk
         self._is_kept = asyncio.Event()
+        self._sealed_until = -1  # the `seq` up to which everything is in the lake
+        self._is_sealed = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "hot")
         self.published = self.rows = self.failures = 0
         self.seen: set[tuple[str, str]] = set()  # table and venue of which rows are in the lake
@@ -211,6 +213,8 @@ class Sealer:
                 await self._publish(self._waiting[0])
                 first = self._waiting.popleft()
                 self._rows -= 0 if isinstance(first, Waiting) else _rows(first)
+                self._sealed_until = first.last_seq
+                self._is_sealed.set()
             self._done.set()
 
     async def finish(self) -> None:
@@ -222,6 +226,12 @@ class Sealer:
         while self._known_until < seq:
             self._is_kept.clear()
             await self._is_kept.wait()
+
+    async def sealed(self, seq: int) -> None:
+        """Wait until everything up to that `seq`, with which a segment ends, is in the lake."""
+        while self._sealed_until < seq:
+            self._is_sealed.clear()
+            await self._is_sealed.wait()
 
     def close(self) -> None:
         """Let go of the thread."""

@@ -19,7 +19,7 @@ from flows.collector.chorus import Chorus
 from flows.collector.commits import Commits
 from flows.collector.connection import Link, is_worth_a_word
 from flows.collector.figures import Figures
-from flows.collector.former import last_word, next_epoch, remember
+from flows.collector.former import last_word, next_epoch, remember, remember_stats
 from flows.collector.health import Minute, quantile
 from flows.collector.http import Http
 from flows.collector.intake import Intake
@@ -27,6 +27,7 @@ from flows.collector.journal import Item
 from flows.collector.kalshi_session import KalshiSession
 from flows.collector.making import catalog_name, live_pipeline
 from flows.collector.pipeline import Counts, Listener, Pipeline
+from flows.collector.places import PlaceFile
 from flows.collector.polymarket_session import CLOB_RATE, PolymarketSession
 from flows.collector.recover import rebuild, recover
 from flows.collector.sealing import Sealer, Waiting
@@ -158,7 +159,9 @@ class _Live:
             timing.connects_a_minute / 60, burst=timing.connects_a_minute, gap=timing.connect_gap, clock=clock
         )
         self._chorus = Chorus(say)
-        self._link = Link(self._intake, clock, timing, rng, connects, say, self._chorus, self._sealer.kept)
+        self._link = Link(
+            self._intake, clock, timing, rng, connects, say, self._chorus, self._sealer.kept, self._sealer.sealed
+        )
         self._https: list[Http] = []
         self._sessions: dict[Venue, Session] = {venue: self._session(venue) for venue in self._venues}
 
@@ -185,8 +188,7 @@ class _Live:
 
         Of a life that left a log, what is read from it says so (`_recover`).
         """
-        remember(self._store, MARKETS, self._pipeline.markets)
-        remember(self._store, EVENTS, self._pipeline.events)
+        self._remember(self._pipeline)
         name = self._settings.collector_name
         for life in hot.lives(self._store.local) - {*self._former}:
             if life.collector == name:  # all of it is sealed
@@ -213,9 +215,13 @@ class _Live:
     def _remembering(self, seal: Callable[[Segment], None]) -> Pipeline:
         """A pipeline for a log's records, which knows the markets that the lake knows."""
         pipeline = self._make(seal)
+        self._remember(pipeline)
+        return pipeline
+
+    def _remember(self, pipeline: Pipeline) -> None:
         remember(self._store, MARKETS, pipeline.markets)
         remember(self._store, EVENTS, pipeline.events)
-        return pipeline
+        remember_stats(self._store, pipeline.stats)
 
     def _rebuild(self, waiting: Waiting) -> Segment:
         return rebuild(self._folder, self._life, self._remembering, waiting)
@@ -383,7 +389,7 @@ class _Live:
         if venue is Venue.POLYMARKET:
             listing = self._http(addresses.polymarket_gamma_url, rate_of(venue))
             polling = self._http(addresses.polymarket_clob_url, CLOB_RATE)
-            common = Common(self._link, self._pipeline, rule_of(self._settings), listing, polling)
+            common = Common(self._link, self._pipeline, rule_of(self._settings), listing, polling, self._place(venue))
             return PolymarketSession(
                 common,
                 addresses.polymarket_wss_url,
@@ -391,8 +397,11 @@ class _Live:
                 use_socket=self._settings.polymarket_use_wss,
             )
         rest = self._http(addresses.kalshi_api_url, rate_of(venue))
-        common = Common(self._link, self._pipeline, rule_of(self._settings), rest, rest)
+        common = Common(self._link, self._pipeline, rule_of(self._settings), rest, rest, self._place(venue))
         return KalshiSession(common, addresses.kalshi_wss_url, self._key())
+
+    def _place(self, venue: Venue) -> PlaceFile:
+        return PlaceFile(self._store.local, self._settings.collector_name, venue)
 
     def _key(self) -> Callable[[], Any] | None:
         """How to get Kalshi's key; None if there is none. A key that cannot be read is said on every handshake."""
@@ -447,7 +456,7 @@ def health_line(venue: Venue, session: Session, minutes: list[Minute], seconds: 
     )
 
 
-_LOOKED_UP: Final = ("-catalog", "-figures", "-history", "-audit")
+_LOOKED_UP: Final = ("-catalog", "-figures", "-history", "-audit", "-sweep")
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:

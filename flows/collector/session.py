@@ -9,20 +9,23 @@ from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from flows.collector import catalog
 from flows.collector.audit import Audit
+from flows.collector.batches import batched
 from flows.collector.connection import Link, is_worth_a_word
-from flows.collector.http import Http, Unreachable, VenueError
-from flows.collector.making import audit_name, catalog_name, poll_name
+from flows.collector.following import Following
+from flows.collector.http import Http, VenueError
+from flows.collector.making import audit_name, poll_name
 from flows.collector.pipeline import Pipeline
+from flows.collector.places import PlaceFile
 from flows.collector.reconcile import Reconciler, missing
 from flows.collector.shard import Shard
 from flows.collector.timing import MINUTE
-from flows.collector.universe import Listed, Rule, entry, listed
+from flows.collector.universe import Listed, Rule, entry, is_new
 from flows.venues.base import Wire
 from lake.vocab import Gap, MarketStatus, Venue
 
 HOUSEKEEPING: Final = 0.5  # seconds between two looks at what is to be added or dropped
+PLACED: Final = 500  # markets in one record of what is about to be followed
 
 Poll = tuple[Wire, Awaitable[bytes]]
 """A request and what its answer is. Awaiting it raises `VenueError`."""
@@ -37,6 +40,7 @@ class Common:
     rule: Rule
     listing: Http  # where the venue's catalogue is
     polling: Http  # where its books and its history are
+    place: PlaceFile  # how far the catalogue was read
 
 
 class Session(ABC):
@@ -72,53 +76,39 @@ class Session(ABC):
         """Follow the venue until cancelled."""
         self._leaving.clear()
         self._arriving.clear()
-        found = await self._load_catalogue()
-        chosen = self._rule.choose(found, self.venue)
-        self._chosen = len(chosen)
-        self.followed = {one.market: one for one in chosen}
-        self.shards = self.connect(chosen)
-        self._note_subscribed()
-        self._tell_start(len(found))
-        self.is_listed.set()
+        self.followed = {}
+        following = Following(
+            self.venue, self, self._link, self._pipeline, self._rule, self._common.listing, self._books(),
+            self._common.place,
+        )  # fmt: skip
         async with asyncio.TaskGroup() as self._tasks:
+            self._tasks.create_task(following.read())
+            found = await following.first()
+            chosen = self._rule.choose(found.listed, self.venue)
+            self._chosen = len(chosen)
+            self._introduce(chosen)
+            self.followed = {one.market: one for one in chosen}
+            self.shards = self.connect(chosen)
+            self._note_subscribed()
+            self._tell_start(found.open)
+            self.is_listed.set()
             for shard in self.shards:
                 self._keep(shard)
-            self._tasks.create_task(self._poll())
-            self._tasks.create_task(self._keep_house())
+            for work in (self._poll(), self._keep_house(), following.choose(), following.sweep()):
+                self._tasks.create_task(work)
             if self.shards:
                 audit = Audit(audit_name(self.venue), self.polls, self._streamed, self._link)
                 self._tasks.create_task(audit.run(self._pipeline.changed))
                 self._tasks.create_task(self._reconcile())
 
-    async def _load_catalogue(self) -> list[Listed]:
-        """The open markets, of every page; a venue that does not answer is asked for ever.
+    def _books(self) -> Http | None:
+        """Where single markets of an order book can be asked for, if the venue has such a place of its own."""
+        return self._common.polling if self.venue is Venue.POLYMARKET else None
 
-        An answer that asking again will not change ends the catalogue, if it told of any market before.
-        """
-        failures = 0
-        while True:
-            try:
-                async for wire, page in catalog.pages(self._common.listing, self.venue):
-                    await self._link.intake.room()
-                    self._link.intake.frame(catalog_name(self.venue), wire, page)
-                found = await self._described()
-                await self._link.kept(self._link.intake.anchor())
-                return found
-            except VenueError as exc:
-                if not isinstance(exc, Unreachable) and (found := await self._described()):
-                    self._say(f"catalogue: {exc}; it is not whole, {len(found):,} open markets came in")
-                    return found
-                failures += 1
-                wait = self._link.timing.delay(failures, self._link.rng)
-                if is_worth_a_word(failures):
-                    self._say(f"catalogue: {exc}; again in {wait:.1f} s")
-                await asyncio.sleep(wait)
-
-    async def _described(self) -> list[Listed]:
-        """The open markets that the catalogue has told of so far."""
-        await self._link.intake.consumed()
-        named = [(market, self._pipeline.markets.get(market) or {}) for market in self._pipeline.described]
-        return listed(named, self._pipeline.stats, self.venue)
+    def _introduce(self, markets: Iterable[Listed]) -> None:
+        """What we know of markets that are about to be followed comes to the pipeline as all else does."""
+        for batch in batched((one for one in markets if one.tokens), PLACED):
+            self._link.intake.placed(self.venue, [(one.native_id, one.tokens) for one in batch])
 
     # --- what a venue does in its own way --------------------------------------------------------
 
@@ -201,26 +191,39 @@ class Session(ABC):
             for market in due:
                 del self._leaving[market]
             if over:
-                await self.drop(over)
-                self._link.intake.dropped(one.market for one in over)
+                await self._dropped(over)
             new = self._arrived()
             if new:
-                self.followed |= {one.market: one for one in new}
-                await self.add(new)
-            if over or new:
-                self._note_subscribed()
+                await self.follow(new)
+
+    async def follow(self, markets: list[Listed]) -> None:
+        """Ask for these as well, on the sockets that are open."""
+        self._introduce(markets)
+        self.followed |= {one.market: one for one in markets}
+        await self.add(markets)
+        self._note_subscribed()
+
+    async def unfollow(self, markets: Iterable[int]) -> None:
+        """Ask no longer for these; what came in of them stays."""
+        await self._dropped([one for market in markets if (one := self.followed.pop(market, None)) is not None])
+
+    async def _dropped(self, markets: list[Listed]) -> None:
+        await self.drop(markets)
+        self._link.intake.dropped(one.market for one in markets)
+        self._note_subscribed()
 
     def _arrived(self) -> list[Listed]:
         """New markets to follow: as many as the rule lets in beside the chosen ones, or in place of those that left."""
         waiting, self._arriving = self._arriving, {}
-        most = self._rule.most(self._chosen)
+        most, now = self._rule.most(self._chosen), self._link.clock.wall()
         found: list[Listed] = []
         for market in waiting:
-            one = entry(market, self._pipeline.markets.get(market) or {}, self._pipeline.stats.get(market), self.venue)
+            fields = self._pipeline.markets.get(market) or {}
+            one = entry(market, fields, self._pipeline.stats.get(market), self.venue)
             if one is None or market in self.followed:
                 continue
-            is_full = most is not None and len(self.followed) + len(found) >= most
-            if not is_full or self._rule.is_watched(one, self.venue):
+            has_room = most is None or (len(self.followed) + len(found) < most and is_new(one, now))
+            if self._rule.is_watched(one, self.venue) or (has_room and self._rule.allows(fields)):
                 found.append(one)
         return found
 

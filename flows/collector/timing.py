@@ -46,6 +46,13 @@ class Timing:
     tick: float = 0.25
     poll_every: float = 30
     figures_every: float = 60
+    catalog_every: float = 60  # between two readings of what changed in a catalogue
+    walk_every: float = 3_600  # between two of all of it
+    walk_every_untrusted: float = 900  # where changes cannot be asked for
+    catalog_fresh: float = 86_400  # what the lake knows of a catalogue that was read so long ago is followed at once
+    follow_after: float = 5  # a first walk takes longer than this: what it has found is followed meanwhile
+    choose_every: float = 900  # which markets are the most traded is looked at again
+    sweep_every: float = 300  # each followed market, and each that is over without a result, is asked for by name
     failures_before_polling: int = 10
     segment_least: float = 5
     segment_most: float = 60

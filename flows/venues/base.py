@@ -38,7 +38,9 @@ class Wire(StrEnum):
 
     POLYMARKET_SOCKET = "polymarket/socket"
     GAMMA = "polymarket/gamma"
+    GAMMA_PAGES = "polymarket/catalogue"  # names markets, and does not place their tokens
     CLOB_BOOKS = "polymarket/books"
+    CLOB_MARKET = "polymarket/market"
     POLYMARKET_HISTORY = "polymarket/history"
     POLYMARKET_TRADES = "polymarket/trades"
     KALSHI_SOCKET = "kalshi/socket"
@@ -215,6 +217,9 @@ class Adapter(Protocol):
 
     def opened(self, opened: Opened) -> None:
         """Forget what the connection knew: sequence numbers, subscriptions, fills."""
+
+    def place(self, native_id: str, tokens: list[str]) -> int | None:
+        """These are the market's tokens, the first outcome's first; the market, if it stood the other way round."""
 
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages in order. Never raises on bytes, whatever they are."""

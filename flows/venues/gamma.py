@@ -158,16 +158,17 @@ def market_fields(market: GammaMarket, event: GammaEvent | None) -> Described | 
     outcomes, tokens = _texts(market.outcomes), _texts(market.clob_token_ids)
     if market.outcomes is not None and len(outcomes) != 2:
         return None
+    result = _result(market, outcomes)
     fields = said(
         title=market.question,
         outcomes=outcomes or None,
-        status=_status(market),
+        status=_status(market, result),
         close_time=instant(market.end_date),
         listed_time=instant(market.start_date),
         tick_size=None if market.order_price_min_tick_size is None else price(market.order_price_min_tick_size) / ONE,
         slug=market.slug,
         rules_hash=rules_hash(market.description),
-        result=_result(market, outcomes),
+        result=result,
     )
     if event is not None and event.id is not None:
         fields |= said(event_id=f"{Venue.POLYMARKET.value}:{event.id}", series_id=_series(event))
@@ -207,10 +208,12 @@ def _members(events: list[GammaEvent]) -> list[tuple[GammaMarket, GammaEvent | N
     return [(market, event) for event in events for market in event.markets or ()]
 
 
-def _status(market: GammaMarket) -> str | None:
+def _status(market: GammaMarket, result: str | None) -> str | None:
+    """Closed with a winner is resolved, without the oracle's word too, unless orders are still accepted."""
     resolution = market.uma_resolution_status
     if market.closed:
-        return (MarketStatus.RESOLVED if resolution in ("resolved", "settled") else MarketStatus.CLOSED).value
+        is_over = resolution in ("resolved", "settled") or (result is not None and not market.accepting_orders)
+        return (MarketStatus.RESOLVED if is_over else MarketStatus.CLOSED).value
     if resolution in ("proposed", "disputed"):
         return resolution
     if market.active is None:

@@ -158,6 +158,10 @@ class Kalshi:
             for sid in [sid for sid in known if sid.connection == opened.connection]:
                 del known[sid]
 
+    def place(self, native_id: str, tokens: list[str]) -> int | None:
+        """Nothing: a market has one ticker, and no tokens."""
+        return None
+
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages."""
         if frame.wire is Wire.KALSHI_REST:

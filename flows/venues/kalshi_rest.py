@@ -57,7 +57,7 @@ _REMEMBERED: Final = 500_000
 _TOLD: Final = 20_000
 
 
-@lru_cache(maxsize=1_000_000)
+@lru_cache(maxsize=1 << 16)
 def key_of(ticker: str) -> int:
     """The market key of a ticker; raises `BadFrame` on an empty one."""
     return market_key(market_name(ticker))

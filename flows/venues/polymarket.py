@@ -37,6 +37,7 @@ from flows.venues.base import (
     once_a_market,
     plain,
 )
+from flows.venues.clob import life
 from flows.venues.decimals import ONE, price, quote, size
 from flows.venues.fields import said, since_epoch
 from flows.venues.gamma import catalogue, category, event_fields, market_fields, members
@@ -60,6 +61,8 @@ from flows.venues.polymarket_wire import (
 )
 from lake.errors import BadFrame
 from lake.vocab import Gap, MarketStatus, Source, TakerSide, Venue, market_id, market_key
+
+_GAMMA: Final = (Wire.GAMMA, Wire.GAMMA_PAGES)
 
 _REMEMBERED: Final = 200_000  # fills and mirrors kept to know a repeat
 _TOLD: Final = 20_000  # of these, in `state`: the newest, which are the ones that are told again
@@ -136,6 +139,16 @@ class Polymarket:
         for known in (self._fills, self._last_change, self._last_book):
             known.pop(opened.connection, None)
 
+    def place(self, native_id: str, tokens: list[str]) -> int | None:
+        """As a catalogue told it; the market, if what was heard of it first made us place it the other way round."""
+        key = _key(native_id)
+        known = self._pairs.get(key)
+        if known is not None and key not in self._placeholders:
+            return None
+        self._place(key, tokens)
+        self._placeholders.discard(key)
+        return key if known and known[0] != tokens[0] else None
+
     def parse(self, frame: Frame) -> list[Message]:
         """The frame's messages. Text heartbeats are ignored by kind."""
         payload = frame.payload
@@ -154,7 +167,7 @@ class Polymarket:
             found = elements(payload)
             if frame.wire is Wire.POLYMARKET_TRADES:
                 return [self._fill(raw, frame) for raw in reversed([*found])]  # oldest first, as the socket tells them
-            if frame.wire is Wire.GAMMA:
+            if frame.wire in _GAMMA:
                 found = (member for raw in found for member in members(raw))
             return [self._message(raw, frame) for raw in found]
         except BadFrame as exc:
@@ -162,8 +175,10 @@ class Polymarket:
 
     def _message(self, raw: bytes, frame: Frame) -> Message:
         try:
-            if frame.wire is Wire.GAMMA:
-                return Message(Outcome.APPLIED, self._catalogue(raw))
+            if frame.wire in _GAMMA:
+                return Message(Outcome.APPLIED, self._catalogue(raw, is_placing=frame.wire is Wire.GAMMA))
+            if frame.wire is Wire.CLOB_MARKET:
+                return Message(Outcome.APPLIED, [life(raw)])
             if frame.wire is Wire.CLOB_BOOKS:
                 return Message(Outcome.APPLIED, self._rest_book(raw))
             return self._read(FRAME.decode(raw), frame)
@@ -380,7 +395,7 @@ class Polymarket:
             fields["result"] = wire.winning_outcome
         return Message(Outcome.APPLIED, self._describe(wire.market, fields, tokens))
 
-    def _catalogue(self, raw: bytes) -> list[Action]:
+    def _catalogue(self, raw: bytes, *, is_placing: bool) -> list[Action]:
         actions: list[Action] = []
         events, markets = catalogue(raw)
         actions.extend(event_fields(event) for event in events)
@@ -388,7 +403,12 @@ class Polymarket:
             found = market_fields(market, event)
             if found is None:
                 continue
-            actions.extend(self._describe(found.native_id, found.fields, found.tokens))
+            if is_placing:
+                actions.extend(self._describe(found.native_id, found.fields, found.tokens))
+            else:
+                name = market_id(Venue.POLYMARKET, found.native_id)
+                tokens = {"outcome_token_ids": found.tokens} if found.tokens else {}
+                actions.append(MarketUpdate(_key(found.native_id), {"market_id": name, **found.fields, **tokens}))
             actions.extend(found.figures)
         return actions
 

@@ -16,14 +16,14 @@ ODD: list[Any] = [
 JUNK = [b"", b"\xff", b"\x00", b"{", b"}", b"[", b"]", b'"', b",", b":", b"NaN", b"null", b"\\ud800", b"-", b"e9"]
 
 
-POLLED = ("rest_", "gamma_", "clob_", "history_", "tape_")
+POLLED = ("rest_", "gamma_", "clob_", "history_", "tape_", "life_")
 
 
 def corpus(wire: Wire) -> list[bytes]:
     """Our own frames of this wire's venue, those that belong on the wire four times as often as strays."""
     names = sorted(path.stem for path in (FRAMES / wire.venue.value).iterdir())
     weights = {name: 4 if name.startswith(POLLED) is wire.is_poll else 1 for name in names}
-    own = {"history": "history_", "trades": "tape_"}.get(wire.value.rpartition("/")[2])
+    own = {"history": "history_", "trades": "tape_", "market": "life_"}.get(wire.value.rpartition("/")[2])
     if own is not None:  # read by nothing but their own form
         weights = {name: 100 if name.startswith(own) else 1 for name in names}
     return [frame(f"{wire.venue.value}/{name}") for name in names for _ in range(weights[name])]

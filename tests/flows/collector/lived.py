@@ -26,7 +26,7 @@ CATALOG = "polymarket-catalog"
 
 
 def make(seal: Callable[[Segment], None]) -> Pipeline:
-    return Pipeline(adapters(), seal, describing=[CATALOG], rule=None)
+    return Pipeline(adapters(), seal, describing=[CATALOG], withholding=[CATALOG], rule=None)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import pytest
 from flows.collector import catalog
 from flows.collector.catalog import BadPaging
 from flows.collector.http import ATTEMPTS, Http, Refused, TooLarge, Unreachable, is_loopback, retry_after
+from flows.collector.places import Place
 from flows.collector.timing import Clock, Timing
 from flows.venues.base import Wire
 from lake.vocab import Venue
@@ -136,7 +137,8 @@ def test_is_loopback(url, is_here):
 
 
 async def pages(server: Server, venue: Venue) -> list[tuple[Wire, bytes]]:
-    return [found async for found in catalog.pages(server.http(), venue)]
+    listing = catalog.Catalog(server.http(), venue, CLOCK, lambda event: False)
+    return [(page.wire, page.payload) async for page in listing.walk(Place())]
 
 
 @pytest.mark.parametrize("end", [{}, {"next_cursor": None}, {"next_cursor": ""}])
@@ -145,7 +147,7 @@ async def test_gamma_pages(end):
     """Every page, each asked for by the cursor of the one before, until there is none."""
     server = Server(page(events=[1], next_cursor="b"), page(events=[2], next_cursor="c"), page(events=[3], **end))
     found = await pages(server, Venue.POLYMARKET)
-    assert [json.loads(raw)["events"] for wire, raw in found if wire is Wire.GAMMA] == [[1], [2], [3]]
+    assert [json.loads(raw)["events"] for wire, raw in found if wire is Wire.GAMMA_PAGES] == [[1], [2], [3]]
     assert [request.url.params.get("after_cursor") for request in server.asked] == [None, "b", "c"]
     assert all(request.url.params["closed"] == "false" for request in server.asked)
 
@@ -162,11 +164,24 @@ async def test_page_that_is_too_large():
 @pytest.mark.asyncio
 async def test_kalshi_pages():
     """The series come first, once; then events with their markets."""
-    server = Server(page(series=[1]), page(events=[1], cursor="b"), page(events=[2], cursor=""))
+    server = Server(page(series=[{"ticker": "KXA"}]), page(events=[1], cursor="b"), page(events=[2], cursor=""))
     found = await pages(server, Venue.KALSHI)
     assert [sorted(json.loads(raw))[-1] for _, raw in found] == ["series", "events", "events"]
     assert [request.url.path for request in server.asked] == ["/v2/series", "/v2/events", "/v2/events"]
     assert server.asked[2].url.params["cursor"] == "b"
+
+
+@pytest.mark.asyncio
+async def test_series_that_are_too_many():
+    """Series that make too large an answer are asked for a category at a time; one that is too large still is left."""
+    kinds = page(tags_by_categories={"Crypto": ["BTC"], "Sports": None, "World": []})
+    some = [page(series=[{"ticker": "KXA"}]), LARGE, page(series=[{"ticker": "KXB"}])]
+    server = Server(LARGE, kinds, *some, page(events=[1], cursor=""))
+    found = await pages(server, Venue.KALSHI)
+    assert len(found) == 3 and b"KXB" in found[1][1]
+    assert [request.url.params.get("category") for request in server.asked] == [
+        None, None, "Crypto", "Sports", "World", None,
+    ]  # fmt: skip
 
 
 @pytest.mark.asyncio

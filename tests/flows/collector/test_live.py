@@ -612,7 +612,7 @@ async def test_catalogue_with_a_page_that_fails(tmp_path):
     venues.answers["/gamma/events/keyset"] = events
     async with running(venues), collecting(venues, tmp_path, backfill_hours=0) as run:
         await until(lambda: run.has(QUOTES, 5))
-    assert sum("it is not whole, 2 open markets came in" in line for line in run.lines) == 1
+    assert sum("it is not whole, 2 open markets are known" in line for line in run.lines) == 1
 
 
 @pytest.mark.asyncio

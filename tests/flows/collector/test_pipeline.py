@@ -287,7 +287,18 @@ def test_catalogue_describes_and_makes_no_quotes():
     counts = run.pipeline.counts.rows
     assert counts["markets"] and counts["events"] and counts["venue_stats"]
     assert counts["quotes"] == 0
-    assert len(run.pipeline.described) == counts["markets"]
+
+
+def test_pages_that_nobody_keeps_decide_nothing():
+    """A walk's page tells tokens and places none: later frames are read as without it; what is kept does not grow."""
+    run = Feed(Wire.GAMMA_PAGES)
+    before = run.polymarket.state()
+    run.send(frame("polymarket/gamma_keyset_events")).finish()
+    assert run.polymarket.state() == before
+    placed = Feed(Wire.GAMMA).send(frame("polymarket/gamma_keyset_events")).finish()
+    told, other = (sorted(map(str, ([*row.values()][:-2] for row in each.rows(MARKETS)))) for each in (run, placed))
+    assert told == other and any("outcome_token_ids" in row for row in run.rows(MARKETS))
+    assert placed.polymarket.state() != before
 
 
 class Heard:

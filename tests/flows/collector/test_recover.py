@@ -13,10 +13,11 @@ from flows.collector.sealing import Waiting, frames_of, write
 from flows.venues.base import Wire
 from lake import wal
 from lake.errors import LakeError
-from lake.schema import GAPS, RAW, SEGMENTS, TRADES
+from lake.schema import GAPS, QUOTES, RAW, SEGMENTS, TRADES
 from lake.store import Store
-from lake.vocab import Mode
+from lake.vocab import Mode, Venue
 from tests.flows.collector.lived import CATALOG, LIFE, Lived, content, make
+from tests.flows.feed import MARKET, NO, START, YES, Feed, frame
 
 pytestmark = pytest.mark.usefixtures("no_fsync")
 
@@ -31,8 +32,8 @@ def fresh(tmp_path: Path, whole) -> tuple[Store, Path]:
 
 
 def same(found: dict[str, pl.DataFrame], wanted: dict[str, pl.DataFrame]) -> None:
-    for name, frame in wanted.items():
-        assert found[name].equals(frame), name
+    for name, rows in wanted.items():
+        assert found[name].equals(rows), name
 
 
 def test_the_session_is_worth_it(whole):
@@ -179,7 +180,7 @@ def test_catalogue_pages_are_told_and_not_kept(tmp_path):
     """Of a catalogue's page the log and `raw` hold that it was here, and the lake what it said."""
     page = (Path(__file__).parents[2] / "frames/polymarket/gamma_keyset.json").read_bytes()
     lived = Lived(tmp_path / "wal", now=1_790_000_000_000_000)
-    lived.intake.frame(CATALOG, Wire.GAMMA, page)
+    lived.intake.frame(CATALOG, Wire.GAMMA_PAGES, page)
     lived.intake.anchor()
     lived.work()
     (segment,) = lived.segments
@@ -191,3 +192,40 @@ def test_catalogue_pages_are_told_and_not_kept(tmp_path):
     kept = raw.items(pl.concat([frame for (table, _), frame in frames.items() if table is RAW]))
     items, known = zip(*kept, strict=True)
     assert isinstance(items[0], journal.Withheld) and isinstance(items[-1], journal.Cut) and known[-1] == segment.known
+
+
+def test_market_that_is_about_to_be_followed(tmp_path):
+    """Its tokens' order came from a catalogue whose pages nobody kept: told again from the log, prices are the same."""
+    lived = Lived(tmp_path / "wal", now=START)
+    lived.intake.placed(Venue.POLYMARKET, [(MARKET, [YES, NO])])
+    lived.intake.opened("polymarket-1", Wire.POLYMARKET_SOCKET)
+    lived.intake.frame("polymarket-1", Wire.POLYMARKET_SOCKET, frame("polymarket/book_dump_second_token"))
+    lived.intake.anchor()
+    lived.work()
+    (segment,) = lived.segments
+    waiting = Waiting(segment.first_seq, segment.last_seq)
+    again = rebuild(lived.folder, LIFE, make, waiting)
+    backwards = Feed(Wire.POLYMARKET_SOCKET).named("polymarket/book_dump_second_token")
+    (row,), (same,) = (each.rows[QUOTES, "polymarket"] for each in (segment, again))
+    (other,) = backwards.tops(QUOTES)
+    assert row == same and row[3] == pytest.approx(1 - other[1])
+    placed, _ = next(raw.items(frames_of(segment, "main", "boot")[RAW, "polymarket"]))
+    assert isinstance(placed, journal.Placed) and placed.markets == [(MARKET, [YES, NO])]
+
+
+def test_market_that_stood_the_other_way_round(tmp_path):
+    """What was heard of it before it was placed is void from then on: a gap, and no quote of the wrong direction."""
+    lived = Lived(tmp_path / "wal", now=START)
+    dump = frame("polymarket/book_dump_second_token")
+    lived.intake.frame("polymarket-1", Wire.POLYMARKET_SOCKET, dump)
+    lived.intake.placed(Venue.POLYMARKET, [(MARKET, [YES, NO])])
+    lived.intake.placed(Venue.POLYMARKET, [(MARKET, [NO, YES])])
+    lived.now += 1_000_000
+    lived.intake.opened("polymarket-1", Wire.POLYMARKET_SOCKET)
+    lived.intake.frame("polymarket-1", Wire.POLYMARKET_SOCKET, dump)
+    lived.work()
+    lived.end()
+    rows = {table.name: found for segment in lived.segments for (table, _), found in segment.rows.items()}
+    (before, after), gaps = rows["quotes"], rows["gaps"]
+    assert before[3] == pytest.approx(1 - after[4]) and before[3] != after[3]
+    assert "direction_changed" in {gap[5] for gap in gaps}

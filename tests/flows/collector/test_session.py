@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,11 +14,12 @@ from flows.collector.http import Http
 from flows.collector.intake import Intake
 from flows.collector.journal import Dropped
 from flows.collector.kalshi_session import CHANNELS, KalshiSession, TradeApi
+from flows.collector.places import PlaceFile
 from flows.collector.polymarket_session import MarketChannel
 from flows.collector.session import Common
 from flows.collector.timing import Clock, Limiter, Timing
 from flows.collector.universe import Listed, Rule
-from lake.vocab import MarketStatus
+from lake.vocab import MarketStatus, Venue
 
 CLOCK = Clock(wall=lambda: 0, monotonic=lambda: 0.0)
 
@@ -93,14 +95,13 @@ class Pipe:
     def __init__(self) -> None:
         self.markets: dict[int, dict[str, Any]] = {}
         self.stats: dict[int, Any] = {}
-        self.described: set[int] = set()
 
 
 def polled(rule: Rule, pipe: Pipe) -> KalshiSession:
     """A session without a socket."""
     link = Link(Intake(0, CLOCK), CLOCK, Timing(unsubscribe_after=0), Random(1), Limiter(1), print, lambda *_: None)
     http = Http("http://127.0.0.1:1", rate=1, rng=Random(1), timing=Timing())
-    return KalshiSession(Common(link, pipe, rule, http, http), "", None)
+    return KalshiSession(Common(link, pipe, rule, http, http, PlaceFile(Path(), "main", Venue.KALSHI)), "", None)
 
 
 def test_newcomers_take_the_place_of_those_that_left():

@@ -1,16 +1,21 @@
 """Which markets are followed, and which history is missing."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows.collector.backfill import holes, live_bars
-from flows.collector.universe import Listed, entry, rule_of
+from flows.collector.universe import YOUNG_US, Listed, Rule, entry, rule_of, survey
+from flows.collector.versions import Versions
 from flows.venues.base import HISTORY_US, Stats
 from lake.clock import MINUTE_US
+from lake.schema import MARKETS
 from lake.settings import load
 from lake.vocab import Mode, Venue
 
 P, K = Venue.POLYMARKET, Venue.KALSHI
 BAR = HISTORY_US
+NOW = 1_790_000_000_000_000
 
 
 def one(number: int, volume: float = 0.0, listed: int | None = None) -> Listed:
@@ -24,6 +29,67 @@ def test_most_traded():
     assert [each.market for each in rule.choose(found, K)] == [2, 3, 4, 5]
     assert (rule.most(2), rule.most(4)) == (3, 5)
     assert rule_of(load(collector_universe="all")).most(4) is None
+
+
+def test_choosing_again():
+    """Who is among the most traded comes; who falls out of somewhat more goes, unless it is new, named or closing."""
+    rule = Rule(5, frozenset({"M12"}))
+    found = [one(number, 100 - number, 0) for number in range(1, 15)]
+    found[9] = one(10, 90 - 10, NOW - YOUNG_US + 1)
+    followed = {each.market: each for each in (found[1], found[5], found[6], found[9], found[11])} | {99: one(99)}
+    again = rule.choose_again(found, followed, {99}, K, NOW)
+    assert [each.market for each in again.add] == [1, 3, 4, 5] and again.drop == [99, 7]
+    assert rule.choose_again(found, followed, (), K, NOW).drop == [7]
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60), st.integers(1, 20), st.randoms(use_true_random=False))
+def test_choice_settles(volumes, top, random):
+    """Chosen again with the same volumes nothing changes, and the most traded are among what is followed."""
+    rule = Rule(top, frozenset())
+    found = [one(number, volume, 0) for number, volume in enumerate(volumes)]
+    followed = {each.market: each for each in random.sample(found, random.randrange(len(found)))}
+    for _ in range(2):
+        again = rule.choose_again(found, followed, (), K, NOW)
+        followed = {each.market: each for each in (*followed.values(), *again.add) if each.market not in again.drop}
+    assert rule.choose_again(found, followed, (), K, NOW) == ([], [])
+    assert {each.market for each in rule.choose(found, K)} <= followed.keys()
+    assert len(followed) <= rule.staying
+
+
+@pytest.mark.parametrize(
+    ("fields", "allowed"),
+    [
+        ({"category": "Politics", "tags": ["Elections"]}, True),
+        ({"category": "Sports", "tags": ["POLITICS"]}, True),
+        ({"category": "Politics", "tags": ["Tennis"]}, False),
+        ({"category": "Crypto", "tags": []}, False),
+        ({"category": None, "tags": None}, False),
+        ({}, False),
+    ],
+)
+def test_categories(fields, allowed):
+    """One of a market's category and tags has to be asked for, and none shut out, whatever their case."""
+    settings = load(collector_categories="politics, World", collector_categories_out="TENNIS")
+    assert rule_of(settings).allows(fields) is allowed
+    assert rule_of(load()).allows(fields)
+
+
+@pytest.mark.asyncio
+async def test_survey_keeps_what_matters():
+    """Of top:N the most traded, those followed and those named are found; and who is overdue, or not on the list."""
+    markets, stats = Versions(MARKETS, {"tags": []}), dict[int, Stats]()
+    for number in range(2_000):
+        name, status = f"{'kalshi' if number % 2 else 'polymarket'}:M{number}", "closed" if number == 5 else "active"
+        close = NOW - 1 if number in (5, 7) else NOW + 1
+        markets.update(number, {"market_id": name, "status": status, "close_time": close}, 0, 0)
+        stats[number] = Stats(number, volume_24h_contracts=float(number % 97))
+    rule = Rule(10, frozenset({"kalshi:M1"}))
+    found = await survey(markets, stats, K, rule, NOW, followed={3}, seen=set(range(1_999)))
+    chosen = rule.choose(found.listed, K)
+    best = sorted((number for number in range(1, 1_999, 2) if number != 5), key=lambda n: (-(n % 97), f"M{n}"))
+    assert [each.market for each in chosen] == [*best[:10], 1]
+    assert found.open == 999 and found.overdue == {5: "M5", 7: "M7"} and found.unseen == {1_999: "M1999"}
+    assert len(found.listed) == rule.staying + 2
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ class Venues:
         self.is_silent = False  # sockets accept, and say nothing
         self.is_mute = False  # they answer heartbeats, and say nothing else
         self.closes_at_once = False
+        self.is_backwards = False  # books of second tokens are sent first
         self.bid = 0.40
         self.trades: list[dict[str, Any]] = []  # on Kalshi's tape
         self.time = "1790000000000"  # of the books, milliseconds
@@ -188,7 +189,8 @@ class Venues:
             return
         socket.asked.append(said)
         if said.get("operation") != "unsubscribe":
-            await socket.send([self.book(token) for token in said["assets_ids"]])
+            names = said["assets_ids"][:: -1 if self.is_backwards else 1]
+            await socket.send([self.book(token) for token in names])
 
     async def _said_to_kalshi(self, socket: Socket, text: str) -> None:
         said = json.loads(text)
