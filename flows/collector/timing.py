@@ -35,7 +35,7 @@ class Timing:
     refused_delay: float = 300  # after an answer that will not change: a bad key
     ping_every: float = 10
     pong_within: float = 25  # a connection without any frame, heartbeats included, is dead
-    silent_busy: float = 15  # a connection of `busy_markets` or more without data
+    silent_busy: float = 13  # a connection of `busy_markets` or more without data: found within 15
     silent_any: float = 120
     busy_markets: int = 50
     connects_a_minute: int = 30

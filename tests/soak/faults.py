@@ -56,22 +56,23 @@ class Case:
 
 
 LOST = frozenset({Gap.DISCONNECTED})
+HOLED = frozenset({Gap.SEQUENCE_HOLE})
 ENDED = frozenset({Gap.UNSUBSCRIBED, Gap.DISCONNECTED})
 POLY, KALSHI = Venue.POLYMARKET, Venue.KALSHI
 CASES = [
     *(Case("abort", venue, 0.1, 8, LOST) for venue in Venue),
     *(Case("close", POLY, 0.1, 8, LOST, {"value": code}) for code in (1000, 1001, 1011, 1013)),
     Case("close", KALSHI, 0.1, 8, LOST, {"value": 1011}),
-    *(Case("silence", venue, 30, 12, frozenset({Gap.SILENCE, Gap.FROZEN})) for venue in Venue),
+    *(Case("silence", venue, 17, 12, frozenset({Gap.SILENCE, Gap.FROZEN})) for venue in Venue),
     *(Case("malformed", venue, 4, 4, frozenset(), {"share": 0.2}) for venue in Venue),
     Case("bad-utf8", POLY, 4, 4, frozenset(), {"share": 0.2}),
     *(Case("unknown-kind", venue, 4, 4, frozenset(), {"share": 0.2}) for venue in Venue),
     *(Case("unknown-field", venue, 4, 4, frozenset(), {"share": 0.5}) for venue in Venue),
-    *(Case("missing-field", venue, 4, 4, frozenset(), {"share": 0.2}) for venue in Venue),
-    *(Case("wrong-type", venue, 4, 4, frozenset(), {"share": 0.2}) for venue in Venue),
+    *(Case(kind, POLY, 4, 4, frozenset(), {"share": 0.2}) for kind in ("missing-field", "wrong-type")),
+    *(Case(kind, KALSHI, 4, 8, HOLED, {"share": 0.02}) for kind in ("missing-field", "wrong-type")),
     *(Case("duplicate", venue, 4, 4, frozenset(), {"share": 0.3}) for venue in Venue),
     Case("reorder", POLY, 4, 4),
-    Case("hole", KALSHI, 2, 8, frozenset({Gap.SEQUENCE_HOLE}), {"share": 0.02}),
+    Case("hole", KALSHI, 2, 8, HOLED, {"share": 0.02}),
     *(
         Case("terminate", KALSHI, 0.1, 10, frozenset({Gap.UNSUBSCRIBED, Gap.DISCONNECTED}), {"value": code})
         for code in (10, 25)

@@ -35,7 +35,7 @@ def heard(one: Connection, *, opened: float, data: float, now: float) -> str | N
     return one._silence(now)
 
 
-@pytest.mark.parametrize(("markets", "limit"), [(50, 15), (200, 15), (49, 120), (1, 120)])
+@pytest.mark.parametrize(("markets", "limit"), [(50, 13), (200, 13), (49, 120), (1, 120)])
 def test_silence(markets, limit):
     """With fifty markets or more fifteen seconds without data are too long, else two minutes; pongs do not count."""
     assert heard(connection(markets), opened=0, data=0, now=limit) is None
