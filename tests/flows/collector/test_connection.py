@@ -45,7 +45,7 @@ def test_silence(markets, limit):
 def test_quiet_markets_are_given_more_time():
     """Silent again after it was connected anew: twice the time, up to the limit of any; data that flows resets it."""
     one = connection()
-    for limit in (15, 30, 60, 120, 120):
+    for limit in (13, 26, 52, 104, 120):
         assert heard(one, opened=0, data=1, now=1 + limit) is None
         assert heard(one, opened=0, data=1, now=2 + limit) is not None
     assert heard(one, opened=0, data=121, now=122) is None
