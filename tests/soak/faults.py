@@ -9,6 +9,7 @@ and go. At the end its lake is held against the truth: what happened is stored, 
 import asyncio
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -68,6 +69,7 @@ CASES = [
     Case("bad-utf8", POLY, 4, 4, frozenset(), {"share": 0.2}),
     *(Case("unknown-kind", venue, 4, 4, frozenset(), {"share": 0.2}) for venue in Venue),
     *(Case("unknown-field", venue, 4, 4, frozenset(), {"share": 0.5}) for venue in Venue),
+    *(Case("freeze", venue, 60, 10, frozenset({Gap.FROZEN})) for venue in Venue),
     *(Case(kind, POLY, 4, 4, frozenset(), {"share": 0.2}) for kind in ("missing-field", "wrong-type")),
     *(Case(kind, KALSHI, 4, 8, HOLED, {"share": 0.02}) for kind in ("missing-field", "wrong-type")),
     *(Case("duplicate", venue, 4, 4, frozenset(), {"share": 0.3}) for venue in Venue),
@@ -157,7 +159,8 @@ async def run(
         start = clock.wall()
         await asyncio.sleep(quiet)
         for case in cases:
-            fault = simulation.fault(case.venue, case.kind, seconds=case.seconds, **case.said)
+            said = case.said | ({"market": liveliest(simulation, case.venue)} if case.kind == "freeze" else {})
+            fault = simulation.fault(case.venue, case.kind, seconds=case.seconds, **said)
             outcome = Outcome(case, clock.wall())
             await asyncio.sleep(case.seconds)
             outcome.end = clock.wall()
@@ -183,6 +186,12 @@ async def run(
     unbalanced = health.filter(sums != pl.col("messages")).height
     dead = store.scan(DEAD_LETTERS).collect().height
     return Result(outcomes, quotes, trades, report, dead, (end - start) / SECOND_US, unbalanced)
+
+
+def liveliest(simulation: Simulation, venue: Venue) -> str:
+    """The market whose top changed most in the last ten seconds."""
+    tops = simulation.truth.tops(venue, simulation.at - 10 * SECOND_US, simulation.at)
+    return Counter(top.market.native_id for top in tops if top.is_change).most_common(1)[0][0]
 
 
 def judge(outcome: Outcome, gaps: pl.DataFrame, following: int) -> None:
