@@ -83,13 +83,21 @@ class Following:
         """Keep the catalogue up, for ever."""
         await self._keeper.run(self._passed, self._rule.top or 0, self._is_chosen)
 
+    async def known(self) -> Survey | None:
+        """What can be followed at once, of a lake that knows it from a short time ago; to be asked before `read`."""
+        if not self._keeper.is_fresh:
+            return None
+        found = await self._survey()
+        if not found.listed:
+            self._keeper.start_over()
+            return None
+        self._say("catalogue: known from before; it is read meanwhile")
+        self._is_chosen.set()
+        return found
+
     async def first(self) -> Survey:
-        """What can be followed now: of a lake that knows enough at once, else soon after the walk began."""
+        """What can be followed soon after the walk began."""
         wait = self._link.timing.follow_after
-        if self._keeper.is_fresh and (found := await self._survey()).listed:
-            self._say("catalogue: known from before; it is read meanwhile")
-            self._is_chosen.set()
-            return found
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):

@@ -37,10 +37,13 @@ def next_epoch(store: Store, collector: str) -> int:
 
 
 def remember(store: Store, table: Table, versions: Versions) -> None:
-    """Tell `versions` the newest row of each key of `table`, so that only what is new since makes a row."""
+    """Tell `versions` the newest published row of each key of `table`, so that only what is new since makes a row.
+
+    Rows that a killed life only showed may not come again: catalogue pages are not in its log.
+    """
     key, *columns = list(table.columns)[:-2]
     times = [name for name in columns if table.columns[name] == TIME]
-    for newest in _newest(store.scan(table), key, "as_of"):
+    for newest in _newest(store.scan_parts(table, store.parts(table)), key, "as_of"):
         rows = newest.select(key, *columns).with_columns(pl.col(times).dt.epoch("us"))
         for row in rows.iter_rows(named=True):
             versions.know(row.pop(key), row)
@@ -50,7 +53,8 @@ def remember_stats(store: Store, stats: dict[int, Stats]) -> None:
     """Tell `stats` each market's newest figures of the last days, which are soon old."""
     days = dates(store, VENUE_STATS)[-RECENT_DAYS:]
     key, _, *columns = list(VENUE_STATS.columns)[:-1]
-    for newest in _newest(store.scan(VENUE_STATS, dates=days), key, "received_time") if days else ():
+    parts = store.parts(VENUE_STATS, dates=days) if days else []
+    for newest in _newest(store.scan_parts(VENUE_STATS, parts), key, "received_time") if parts else ():
         for market, *figures in newest.select(key, *columns).iter_rows():
             stats[market] = Stats(market, *figures)
 

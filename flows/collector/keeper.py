@@ -83,6 +83,10 @@ class Keeper:
         """Whether the catalogue was read a short time ago, so that what the lake knows of it still holds."""
         return 0 <= self._clock.wall() - self.place.whole < self._timing.catalog_fresh * SECOND_US
 
+    def start_over(self) -> None:
+        """The lake does not have what was read: all of it is read again."""
+        self.place = Place()
+
     async def run(self, passed: Callable[[Pass], Awaitable[None]], most: int, stop_leading: asyncio.Event) -> None:
         """Read for ever; `passed` hears of every reading that came to its end, or that broke off for good.
 

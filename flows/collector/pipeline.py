@@ -106,7 +106,8 @@ class State(msgspec.Struct):
     stats: dict[int, Stats]
     subscribed: dict[str, int]
     venues: dict[int, str]
-    last_good: dict[str, int]
+    heard: dict[str, int]
+    told: dict[str, int]
     polled: dict[int, tuple[str, int]]
     polls_checked: int
     depth: DepthState = msgspec.field(default_factory=DepthState)
@@ -173,7 +174,8 @@ class Pipeline:
         self.stats: dict[int, Stats] = {}
         self._versions: dict[tuple[Table, int | str], Row | None] = {}  # of this frame: a key has one row a frame
         self._venues: dict[int, str] = {}  # market to venue, for its gaps
-        self._last_good: dict[str, int] = {}  # connection to the time of its last frame that told of a market
+        self._heard: dict[str, int] = {}  # connection to the time of its last frame
+        self._told: dict[str, int] = {}  # the same of its last frame that told of a market
         self._polled: dict[int, tuple[str, int]] = {}  # market to the poll that named it last
         self._polls_checked = 0
         self._told_beside: list[int] = []  # of this frame: markets that another connection feeds
@@ -223,7 +225,7 @@ class Pipeline:
     def opened(self, opened: Opened) -> None:
         """A connection opened: what was known through its former life is unknown since its last frame."""
         self._adapters[opened.wire.venue].opened(opened)
-        last = self._last_good.get(opened.connection)
+        last = self._heard.get(opened.connection)
         if last is not None:
             self._end_feed(opened.connection, opened.received, opened.seq, Gap.DISCONNECTED)
             minute, _ = self._health.minute(opened.connection, opened.wire.venue.value, last)
@@ -241,10 +243,11 @@ class Pipeline:
         was_replaced = not self.feeds(closed.connection)
         self._end_feed(closed.connection, closed.received, closed.seq, closed.reason)
         if was_replaced:  # nothing is missed of it, and should it be opened again, that is no reconnect
-            self._last_good.pop(closed.connection, None)
+            self._heard.pop(closed.connection, None)
 
     def _end_feed(self, connection: str, received: int, seq: int, reason: Gap) -> None:
-        last = self._last_good.get(connection)
+        """Heartbeats show that nothing was missed until then, but where they were all that came."""
+        last = (self._told if reason is Gap.SILENCE else self._heard).get(connection)
         for book in self._books.disconnected(connection, last, reason):
             place = self._reach(seq, received).last_seq
             self._settle(book, received, place, None)
@@ -327,6 +330,7 @@ class Pipeline:
             self._depth.changed.update(touched)
         if frame.received >= self._depth.due:
             self._sample_depth(frame.received, frame.seq)
+        self._heard[frame.connection] = frame.received
 
     def _read(self, frame: Frame, minute: Minute, touched: dict[int, Book]) -> None:
         self._told_beside.clear()
@@ -339,8 +343,8 @@ class Pipeline:
             else:
                 self._count(message, frame, minute, place)
             is_good = is_good or bool(message.actions) or message.outcome is Outcome.DUPLICATE
-        if is_good:  # heartbeats and acknowledgements tell of no market, however long they go on
-            self._last_good[frame.connection] = frame.received
+        if is_good:
+            self._told[frame.connection] = frame.received
         for book in touched.values():
             self._settle(book, frame.received, frame.seq, minute)
         if self._books.handover.seconds:
@@ -352,7 +356,7 @@ class Pipeline:
         """Hand over those of these markets that a successor tells of as the connection does that feeds them."""
         for market in markets:
             feeding = self._books.get(market)
-            last = received if feeding is None else self._last_good.get(feeding.connection, received)
+            last = received if feeding is None else self._heard.get(feeding.connection, received)
             book = self._books.meet(market, last, received)
             if book is not None:
                 self._settle(book, received, self._reach(seq, received).last_seq, minute)
@@ -371,7 +375,7 @@ class Pipeline:
         Where no segment is open these have one of their own, of `seq`.
         """
         if self._segment is None:
-            if seq is None or not self._last_good:
+            if seq is None or not self._heard:
                 return
             self._reach(seq, received)
         assert self._segment is not None
@@ -410,14 +414,14 @@ class Pipeline:
 
     def connections(self) -> list[str]:
         """Those that frames came on."""
-        return list(self._last_good)
+        return list(self._heard)
 
     def heard(self) -> dict[Venue, int]:
         """When each venue was heard of last, microseconds."""
         return {
             venue: max(times)
             for venue in self._adapters
-            if (times := [at for name, at in self._last_good.items() if name.startswith(venue.value)])
+            if (times := [at for name, at in self._heard.items() if name.startswith(venue.value)])
         }
 
     @property
@@ -458,7 +462,8 @@ class Pipeline:
             followed,
             self.subscribed,
             self._venues,
-            self._last_good,
+            self._heard,
+            self._told,
             self._polled,
             self._polls_checked,
             self._depth.state(),
@@ -475,7 +480,8 @@ class Pipeline:
         self._health.restore(kept.health)
         self._depth.restore(kept.depth, self._books)
         self.stats, self.subscribed, self._venues = kept.stats, kept.subscribed, kept.venues
-        self._last_good, self._polled, self._polls_checked = kept.last_good, kept.polled, kept.polls_checked
+        self._heard, self._told = kept.heard, kept.told
+        self._polled, self._polls_checked = kept.polled, kept.polls_checked
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -675,7 +681,7 @@ class Pipeline:
         connection, polled = self._polled.get(market, ("", 0))
         if book.source == Source.REST.value and connection in self._poll_every:
             return max(min(polled + self._poll_every[connection], received), book.event + 1)
-        return max(self._last_good.get(book.connection, received), book.event + 1)
+        return max(self._heard.get(book.connection, received), book.event + 1)
 
     def _close(self, segment: Segment) -> None:
         self._segment = None

@@ -278,7 +278,7 @@ class _Live:
         until = now() + seconds
         while (item := take()) is not None:
             pipeline.take(item)
-            if isinstance(item, Frame):
+            if isinstance(item, Frame) and not item.wire.is_poll:  # answers hold much that nobody reads
                 self._strangers.look(item)
             if pipeline.counts.failed > self._failed:
                 self._tell_failed(item)

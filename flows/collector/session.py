@@ -81,9 +81,10 @@ class Session(ABC):
             self.venue, self, self._link, self._pipeline, self._rule, self._common.listing, self._books(),
             self._common.place,
         )  # fmt: skip
+        known = await following.known()
         async with asyncio.TaskGroup() as self._tasks:
             self._tasks.create_task(following.read())
-            found = await following.first()
+            found = known or await following.first()
             chosen = self._rule.choose(found.listed, self.venue)
             self._chosen = len(chosen)
             self._introduce(chosen)

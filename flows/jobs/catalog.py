@@ -129,6 +129,7 @@ class _Reading:
         self._since = 0  # markets named since the last segment's end
         self._closed: list[Segment] = []
         self._publishing = asyncio.Lock()
+        self._without: list[int] = []  # first `seq`s of segments without rows since the last one that had some
 
     def remember(self) -> None:
         """Newest versions and figures of the lake into the pipeline's memory, so that only changes make rows."""
@@ -179,7 +180,11 @@ class _Reading:
         async with self._publishing:
             while self._closed:
                 segment = self._closed[0]
-                if segment.rows:
+                if not segment.rows:  # it is a part of the next one that has some, so that no number is missing
+                    self._without.append(segment.first_seq)
+                else:
+                    segment.first_seq = min([segment.first_seq, *self._without])
+                    self._without.clear()
                     rows = Counter[str]()
                     for (table, _), found in segment.rows.items():
                         rows[table.name] += len(found)

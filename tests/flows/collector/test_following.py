@@ -75,6 +75,7 @@ class Run:
         http, books = server.http(), server.http() if venue is P else None
         self.make = lambda: Following(venue, self.follower, link, self.pipeline, rule, http, books, self.file)
         self.following = self.make()
+        self.tasks: list[asyncio.Task[None]] = []
 
     def market_changed(self, venue: Venue, market: int, fields: Any) -> None:
         self.heard.setdefault(market, {}).update(fields)
@@ -101,8 +102,10 @@ class Run:
             self.pipeline.stats[key(self.venue, one)] = Stats(key(self.venue, one), volume_24h_usd=one.volume)
 
     async def start(self) -> set[int]:
-        """Choose first; the keys of those that can be followed."""
-        found = await self.following.first()
+        """Choose first, as a session does, and keep the catalogue; the keys of those that can be followed."""
+        known = await self.following.known()
+        self.tasks.append(asyncio.create_task(self.following.read()))
+        found = known or await self.following.first()
         chosen = self.following._rule.choose(found.listed, self.venue)
         self.follower.followed = {one.market: one for one in chosen}
         return set(self.follower.followed)
@@ -115,15 +118,15 @@ class Run:
 async def running(
     venue: Venue, server: Catalogues, folder: Path, rule: Rule = LAST, timing: Timing = CALM, *, whole: int = 0
 ) -> AsyncIterator[Run]:
-    """With a consumer, and the catalogue kept; `whole` is when it was read by a former life."""
+    """With a consumer; `whole` is when the catalogue was read by a former life."""
     if whole:
         PlaceFile(folder, "main", venue).save(Place(whole=whole, changed=whole, newest=100))
     run = Run(venue, server, folder, rule, timing)
-    tasks = [asyncio.create_task(work) for work in (run.consume(), run.following.read())]
+    run.tasks.append(asyncio.create_task(run.consume()))
     try:
         yield run
     finally:
-        for task in tasks:
+        for task in run.tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -156,6 +159,15 @@ async def test_with_a_lake(venue, tmp_path):
         run.know(*some(8))
         assert await run.start() == {key(venue, one) for one in some(8)[5:]}
         assert run.said("known from before")
+
+
+@VENUES
+@pytest.mark.asyncio
+async def test_with_a_lake_that_lost_what_was_read(venue, tmp_path):
+    """Where the catalogue was read a short time ago and the lake knows no market, it is read again."""
+    async with serving(*some(4)) as server, running(venue, server, tmp_path, whole=NOW - 60 * SECOND) as run:
+        assert await run.start() >= {key(venue, one) for one in some(4)}
+        assert not run.said("known from before")
 
 
 @VENUES

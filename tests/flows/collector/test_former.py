@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from flows.collector.former import last_word, next_epoch, remember
-from flows.collector.sealing import publish
+from flows.collector.sealing import frames_of, publish
 from flows.venues.base import Frame, Wire
+from lake.clock import day_of
+from lake.hot import Hot
+from lake.layout import Life
 from lake.schema import GAPS, MARKETS, QUOTES, SEGMENTS
 from lake.store import Store
 from lake.vocab import Mode, Venue
@@ -69,6 +72,20 @@ def test_known_markets_make_no_rows_again(store):
     assert second.pipeline.counts.rows["markets"] == 0
     second.send(page.replace(b'"question":"', b'"question":"New: '))
     assert second.pipeline.counts.rows["markets"] == first.pipeline.counts.rows["markets"]
+
+
+def test_markets_that_were_only_shown_are_news(store):
+    """A killed life's rows that are not published may not come again: the next life writes them itself."""
+    page = frame("polymarket/gamma_keyset")
+    killed = Feed(Wire.GAMMA).send(page).finish()
+    hot = Hot(store.local, Life("main", 7))
+    for (table, venue), rows in frames_of(killed.sealed[0]).items():
+        hot.append(table, venue, killed.sealed[0].first_seq, day_of(START), rows)
+    assert store.scan(MARKETS).collect().height == killed.pipeline.counts.rows["markets"] > 0
+    after = Feed(Wire.GAMMA)
+    remember(store, MARKETS, after.pipeline.markets)
+    after.send(page)
+    assert after.pipeline.counts.rows["markets"] == killed.pipeline.counts.rows["markets"]
 
 
 def test_published_twice_is_there_once(store):
