@@ -27,7 +27,7 @@ from lake.settings import load
 from lake.store import Store
 from lake.vocab import Gap, Venue
 from tests.flows.collector.venues import until
-from tests.soak.faults import simulated
+from tests.simulated import simulated
 from tests.soak.latency import cpu_seconds, rss_mib
 
 LOOK = 10  # seconds between two looks at the memory

@@ -10,8 +10,6 @@ import asyncio
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,18 +22,17 @@ from rich.table import Table
 
 from flows.collector.service import CollectReport, collect
 from flows.collector.timing import Clock, Timing
-from flows.simulator import keys, truth_frames
+from flows.simulator import truth_frames
 from flows.simulator.comparing import Verdict, compare_quotes, compare_trades
 from flows.simulator.service import Simulation
-from flows.simulator.world import SimulatedWorld
 from lake.clock import SECOND_US, from_us
 from lake.schema import DEAD_LETTERS, FEED_HEALTH, GAPS, QUOTES, TRADES
 from lake.settings import load
 from lake.store import Store
 from lake.vocab import Gap, Venue
 from tests.flows.collector.venues import until
+from tests.simulated import simulated
 
-STEP = 0.02  # seconds between two looks at the world
 SETTLE = 3  # seconds at both ends of a run that are not compared
 
 
@@ -116,33 +113,6 @@ class Result:
     dead: int
     seconds: float
     unbalanced: int  # minutes in which messages do not add up
-
-
-@asynccontextmanager
-async def simulated(folder: Path, markets: int, rate: float) -> AsyncIterator[tuple[Simulation, dict[str, Any]]]:
-    """Both venues, told of in real time, and their settings."""
-    wall, start = Clock().wall, Clock().wall()
-    simulation = Simulation(SimulatedWorld(5, markets, rate), start, keys.make(folder / "simulator"))
-
-    async def drive() -> None:
-        while True:
-            simulation.advance(wall())
-            await asyncio.sleep(STEP)
-
-    async with simulation.serving() as (polymarket, kalshi):
-        driving = asyncio.create_task(drive())
-        try:
-            yield (
-                simulation,
-                {
-                    "simulator_dir": folder / "simulator",
-                    "simulator_polymarket_port": polymarket,
-                    "simulator_kalshi_port": kalshi,
-                },
-            )
-        finally:
-            driving.cancel()
-            await asyncio.gather(driving, return_exceptions=True)
 
 
 async def run(

@@ -1,8 +1,6 @@
 """Connections are replaced while they are up: who does it all the time stores what one stores that never does."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -12,16 +10,13 @@ import pytest
 
 from flows.collector.service import collect
 from flows.collector.timing import Clock, Timing
-from flows.simulator import keys
-from flows.simulator.service import Simulation
-from flows.simulator.world import SimulatedWorld
 from lake.clock import from_us
 from lake.schema import FEED_HEALTH, GAPS, QUOTES, TRADES, Table
 from lake.settings import load
 from lake.store import Store
 from tests.flows.collector.venues import until
+from tests.simulated import simulated
 
-STEP = 0.02  # seconds between two looks at the world
 TIMING = Timing(
     first_delay=0.01, longest_delay=0.05, connects_a_minute=6_000, connect_gap=0, tick=0.05, hand_over_within=20,
     segment_least=0.5, segment_most=1, drain_within=20,
@@ -54,35 +49,12 @@ class Running:
         return self.rows(table).filter(is_in).select(WHAT[table])
 
 
-@asynccontextmanager
-async def simulated(folder: Path, markets: int, rate: float) -> AsyncIterator[dict[str, object]]:
-    """Both venues, told of in real time."""
-    wall, start = Clock().wall, Clock().wall()
-    simulation = Simulation(SimulatedWorld(5, markets, rate), start, keys.make(folder / "simulator"))
-
-    async def drive() -> None:
-        while True:
-            simulation.advance(wall())
-            await asyncio.sleep(STEP)
-
-    async with simulation.serving() as (polymarket, kalshi):
-        driving = asyncio.create_task(drive())
-        try:
-            yield {
-                "simulator_dir": folder / "simulator",
-                "simulator_polymarket_port": polymarket,
-                "simulator_kalshi_port": kalshi,
-            }
-        finally:
-            driving.cancel()
-
-
 @pytest.mark.asyncio
 @pytest.mark.parametrize("seconds", [6, pytest.param(120, marks=pytest.mark.soak)])
 async def test_rotation_loses_and_doubles_nothing(tmp_path, seconds):
     """Both collectors hear the same venues; the one's connections are replaced every second or two."""
     clock = Clock()
-    async with simulated(tmp_path, 60, 1_500) as settings:
+    async with simulated(tmp_path, 60, 1_500) as (_, settings):
         still = Running(tmp_path / "still", TIMING, settings)
         turning = Running(tmp_path / "turning", replace(TIMING, rotate_every=1.5), settings)
         tasks = [asyncio.create_task(one.run()) for one in (still, turning)]
