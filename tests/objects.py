@@ -6,6 +6,7 @@ The proxy really speaks HTTP: a fault is an answer that the client reads, or a c
 one at a time, as an object store takes them.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -46,6 +47,7 @@ def serving() -> Iterator[Service]:
     """Moto's server with an empty bucket."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").disabled = True  # its stream may be one that a test has closed
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:
