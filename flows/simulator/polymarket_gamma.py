@@ -37,6 +37,7 @@ _ORDERS: Final[dict[str, Callable[[Listing, Market], float]]] = {
     "liquidityNum": lambda listing, found: listing.figures(found).liquidity_usd,
     "startDate": lambda _, found: found.listed,
     "endDate": lambda _, found: found.close,
+    "closedTime": lambda _, found: found.determined,
     "competitive": lambda listing, found: -abs(middle(listing.book(found)) - 500_000),
 }
 _ALIASES: Final = {
@@ -47,6 +48,7 @@ _ALIASES: Final = {
     "liquidity_num": "liquidityNum",
     "start_date": "startDate",
     "end_date": "endDate",
+    "closed_time": "closedTime",
     "createdAt": "startDate",
 }
 
