@@ -282,12 +282,13 @@ class Books:
         """
         book = self._books[action.market]
         if isinstance(action, Top):
-            told = action.bid, action.ask
+            told = action.bid, action.ask, None, None  # its sizes are a listing's, and may be counted otherwise
         else:
-            bids, asks = ([price for price, size in side if size] for side in (action.bids, action.asks))
-            told = max(bids, default=None), min(asks, default=None)
+            bids, asks = ({price: size for price, size in side if size} for side in (action.bids, action.asks))
+            bid, ask = max(bids, default=None), min(asks, default=None)
+            told = bid, ask, None if bid is None else bids[bid], None if ask is None else asks[ask]
         is_older = isinstance(action, Reset) and action.as_of is not None and action.as_of <= book.event
-        if told == book.top()[:2] or is_older:
+        if _is_same(told, book.top()) or is_older:
             self._doubts.pop(action.market, None)
             return False
         doubt = self._doubts.get(action.market)
@@ -436,6 +437,12 @@ class Books:
                 if book.written is not None:
                     self._gaps.open(market, book.connection, max(since, book.written_event + 1), Gap.BOOK_DAMAGED)
                     book.written = None
+
+
+def _is_same(told: TopOfBook, ours: TopOfBook) -> bool:
+    """Whether both say the same, as far as both know sizes."""
+    sizes = zip(told[2:], ours[2:], strict=True)
+    return told[:2] == ours[:2] and all(one == other for one, other in sizes if None not in (one, other))
 
 
 _KEPT: Final = BookState.__struct_fields__

@@ -159,9 +159,13 @@ async def run(
 
 
 def liveliest(simulation: Simulation, venue: Venue) -> str:
-    """The market whose top changed most in the last ten seconds."""
-    tops = simulation.truth.tops(venue, simulation.at - 10 * SECOND_US, simulation.at)
-    return Counter(top.market.native_id for top in tops if top.is_change).most_common(1)[0][0]
+    """The market whose best prices changed most in the last minute."""
+    moves, last = Counter[str](), dict[str, tuple[int | None, int | None]]()
+    for top in simulation.truth.tops(venue, simulation.at - 60 * SECOND_US, simulation.at):
+        name, prices = top.market.native_id, (top.bid, top.ask)
+        moves[name] += last.get(name, prices) != prices
+        last[name] = prices
+    return moves.most_common(1)[0][0]
 
 
 def judge(outcome: Outcome, gaps: pl.DataFrame, following: int) -> None:

@@ -22,8 +22,8 @@ STREAM, AUDIT = "polymarket-1", "polymarket-audit"
 LATER = DOUBTED // SECOND_US + 1
 
 
-def book(bid: str, ask: str, at: int, token: str = YES) -> dict[str, object]:
-    sides = {"bids": [{"price": bid, "size": "10"}], "asks": [{"price": ask, "size": "20"}]}
+def book(bid: str, ask: str, at: int, token: str = YES, size: str = "10") -> dict[str, object]:
+    sides = {"bids": [{"price": bid, "size": size}], "asks": [{"price": ask, "size": "20"}]}
     return {
         "event_type": "book",
         "market": MARKET,
@@ -45,10 +45,10 @@ class Run(Feed):
     def stream(self, bid: str, ask: str, step: float = 1.0) -> None:
         self.send(book(bid, ask, self.now), connection=STREAM, step=step)
 
-    def rest(self, bid: str, ask: str, step: float = 1.0, old: int = 0) -> None:
+    def rest(self, bid: str, ask: str, step: float = 1.0, old: int = 0, size: str = "10") -> None:
         """REST tells a state of `old` seconds ago."""
         at = self.now + round(step * SECOND_US) - old * SECOND_US
-        self.send([book(bid, ask, at)], connection=AUDIT, wire=Wire.CLOB_BOOKS, step=step)
+        self.send([book(bid, ask, at, size=size)], connection=AUDIT, wire=Wire.CLOB_BOOKS, step=step)
 
     def reasons(self) -> list[str]:
         return [gap["reason"] for gap in self.rows(GAPS)]
@@ -69,6 +69,14 @@ def test_market_that_stands_still():
     run.stream("0.55", "0.57")
     assert [row["source"] for row in run.rows(QUOTES)] == ["book", "rest", "rest", "book"]
     assert run.pipeline.feeds(STREAM) and not run.pipeline.feeds(AUDIT)
+
+
+def test_sizes_that_stand_still():
+    """Prices may stay for long; a size that REST tells otherwise, twice, shows the same."""
+    run = Run()
+    run.rest("0.40", "0.42", size="11")
+    run.rest("0.40", "0.42", step=LATER, size="12")
+    assert run.reasons() == [Gap.FROZEN.value]
 
 
 @pytest.mark.parametrize("what", ["agrees", "moves", "is older", "soon"])
