@@ -281,6 +281,7 @@ class Books:
         An answer may be older than the stream, by as much as a cache keeps it; then our book has changed since.
         """
         book = self._books[action.market]
+        told: TopOfBook
         if isinstance(action, Top):
             told = action.bid, action.ask, None, None  # its sizes are a listing's, and may be counted otherwise
         else:
