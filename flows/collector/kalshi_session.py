@@ -238,6 +238,9 @@ class KalshiSession(Session):
             if reason is Gap.UNSUBSCRIBED:
                 shard.restart(connection, "the venue ended a subscription")
                 continue
+            if reason is Gap.FROZEN:  # a snapshot alone would be true for a moment only
+                self._tasks.create_task(self.ask_again(shard, lost, 1))
+                continue
             self._lost.update((one.market, one) for one in lost)
             if not self._is_asking:
                 self._is_asking = True
