@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _COVERS: Final[dict[str, tuple[object, Cover | None]]] = {}
 """What the footers of merged files say, read once a version."""
 
+AGAIN: Final = 20
+"""How often a reader looks again after a file was lost under it."""
+
 T = TypeVar("T")
 
 
@@ -345,9 +348,9 @@ class Parts:
     def again(self, work: Callable[[], T]) -> T:
         """What `work` returns, done again if a file was lost under it, as one is that was merged into another.
 
-        Not more often than rows can move in one pass of maintenance: to an hour's, a day's and a month's file.
+        Each time what is there is listed anew; a reader slower than several passes of maintenance needs it often.
         """
-        for _ in (Level.HOUR, Level.DAY, Level.MONTH):
+        for _ in range(AGAIN):
             try:
                 return work()
             except Exception as exc:  # every engine has its own
