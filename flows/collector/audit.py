@@ -5,13 +5,12 @@ Nothing is decided here: the answers go through the intake as frames of the venu
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from flows.collector.connection import Link, is_worth_a_word
-from flows.collector.http import VenueError
+from flows.collector.connection import Link
+from flows.collector.rounds import Poll, Rounds
 from flows.collector.universe import Listed
-from flows.venues.base import Wire
 from lake.clock import MINUTE_US
 
 LIVELY_US: Final = 10 * MINUTE_US
@@ -23,19 +22,18 @@ RATE: Final = 2.0
 BATCH: Final = 100
 """Markets in a request, at least."""
 
-Ask = Callable[[Iterable[Listed]], Iterator[tuple[Wire, Awaitable[bytes]]]]
+Ask = Callable[[Iterable[Listed]], Iterable[Poll]]
 
 
 class Audit:
     """One venue's rounds. `ask` makes the requests for markets; `followed` gives those that a stream brings."""
 
     def __init__(self, name: str, ask: Ask, followed: Callable[[], list[Listed]], link: Link) -> None:
-        self._name = name
         self._ask = ask
         self._followed = followed
         self._link = link
         self._place = 0  # of the quiet ones
-        self._failures = 0
+        self._rounds = Rounds(name, name, link)
 
     async def run(self, changed: Callable[[int], int | None]) -> None:
         """Ask for ever; `changed` tells when a market's book changed last, microseconds, None = it has none."""
@@ -44,7 +42,7 @@ class Audit:
         while True:
             await asyncio.sleep(max(every - spent, every / 10))
             began = now()
-            await self._round(self.chosen(changed, self._link.clock.wall(), every))
+            await self._rounds.ask(self._ask(self.chosen(changed, self._link.clock.wall(), every)), 1 / RATE)
             spent = now() - began
 
     def chosen(self, changed: Callable[[int], int | None], wall: int, seconds: float) -> list[Listed]:
@@ -58,19 +56,3 @@ class Audit:
         turned = quiet[self._place % max(1, len(quiet)) :] + quiet[: self._place % max(1, len(quiet))]
         self._place += count
         return [*lively, *turned[:count]]
-
-    async def _round(self, markets: list[Listed]) -> None:
-        """An answer that fails is no reason not to ask for the rest."""
-        error: VenueError | None = None
-        for wire, answer in self._ask(markets):
-            try:
-                payload = await answer
-            except VenueError as exc:
-                error = error or exc
-                continue
-            await self._link.intake.room()
-            self._link.intake.frame(self._name, wire, payload)
-            await asyncio.sleep(1 / RATE)
-        self._failures = 0 if error is None else self._failures + 1
-        if error is not None and is_worth_a_word(self._failures):
-            self._link.say(f"{self._name}: {error}")

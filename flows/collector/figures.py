@@ -12,9 +12,10 @@ from typing import Final
 
 from flows.collector.batches import batched
 from flows.collector.catalog import rate_of
-from flows.collector.connection import Link, is_worth_a_word
-from flows.collector.http import Http, VenueError
+from flows.collector.connection import Link
+from flows.collector.http import Http
 from flows.collector.making import figures_name
+from flows.collector.rounds import Rounds
 from flows.collector.timing import MINUTE
 from flows.collector.universe import Listed
 from flows.venues.base import Wire
@@ -53,7 +54,7 @@ class Figures:
         self._http = http
         self._link = link
         self._every = every
-        self._failed = 0  # rounds in a row in which an answer failed
+        self._rounds = Rounds(figures_name(venue), f"{venue.value}: figures", link)
         self._is_late = False
 
     async def run(self, followed: Callable[[], Iterable[Listed]]) -> None:
@@ -63,26 +64,13 @@ class Figures:
             await self._round(list(self._requests(due(list(followed()), number))))
 
     async def _round(self, requests: list[tuple[Wire, Ask]]) -> None:
-        """Each request in its turn; an answer that fails is no reason not to ask for the rest."""
+        """Each request in its turn, spread over the round."""
         if not requests:
             await asyncio.sleep(self._every)
             return
         pause = max(self._every / len(requests), 1 / (SHARE * rate_of(self._venue)))
         self._tell_late(pause * len(requests))
-        error, now = None, self._link.clock.monotonic
-        for wire, ask in requests:
-            until = now() + pause
-            try:
-                payload = await ask()
-            except VenueError as exc:
-                error = error or exc
-            else:
-                await self._link.intake.room()
-                self._link.intake.frame(figures_name(self._venue), wire, payload)
-            await asyncio.sleep(max(0.0, until - now()))
-        self._failed = 0 if error is None else self._failed + 1
-        if error is not None and is_worth_a_word(self._failed):
-            self._link.say(f"{self._venue.value}: figures: {error}")
+        await self._rounds.ask(((wire, ask()) for wire, ask in requests), pause)
 
     def _requests(self, markets: list[Listed]) -> Iterator[tuple[Wire, Ask]]:
         names = (one.native_id for one in markets)

@@ -12,7 +12,8 @@ from flows.collector.backfill import missed_trades
 from flows.collector.batches import batched
 from flows.collector.connection import NotYet, Send
 from flows.collector.http import VenueError
-from flows.collector.session import Common, Poll, Session
+from flows.collector.rounds import Poll
+from flows.collector.session import Common, Session
 from flows.collector.shard import Shard
 from flows.collector.signing import Key
 from flows.collector.timing import Clock

@@ -13,7 +13,8 @@ import msgspec
 from flows.collector.batches import batched
 from flows.collector.connection import Send
 from flows.collector.reconcile import SECOND_TRIES
-from flows.collector.session import Common, Poll, Session
+from flows.collector.rounds import Poll
+from flows.collector.session import Common, Session
 from flows.collector.shard import Shard
 from flows.collector.universe import Listed
 from flows.venues.base import Wire

@@ -5,30 +5,27 @@ What differs between venues is in their own modules: how to subscribe, how to po
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from flows.collector.audit import Audit
 from flows.collector.batches import batched
-from flows.collector.connection import Link, is_worth_a_word
+from flows.collector.connection import Link
 from flows.collector.following import Following
-from flows.collector.http import Http, VenueError
+from flows.collector.http import Http
 from flows.collector.making import audit_name, poll_name
 from flows.collector.pipeline import Pipeline
 from flows.collector.places import PlaceFile
 from flows.collector.reconcile import Reconciler, missing
+from flows.collector.rounds import Poll, Rounds
 from flows.collector.shard import Shard
 from flows.collector.timing import MINUTE
 from flows.collector.universe import Listed, Rule, entry, is_new
-from flows.venues.base import Wire
 from lake.vocab import Gap, MarketStatus, Venue
 
 HOUSEKEEPING: Final = 0.5  # seconds between two looks at what is to be added or dropped
 PLACED: Final = 500  # markets in one record of what is about to be followed
-
-Poll = tuple[Wire, Awaitable[bytes]]
-"""A request and what its answer is. Awaiting it raises `VenueError`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,6 @@ class Session(ABC):
         self._pipeline = common.pipeline
         self._rule = common.rule
         self._chosen = 0  # how many were followed at the start
-        self._failed_polls = 0  # rounds in a row in which an answer failed
         self._arriving: dict[int, None] = {}
         self._leaving: dict[int, float] = {}  # market to when it is dropped
         self._tasks: asyncio.TaskGroup | None = None
@@ -233,27 +229,13 @@ class Session(ABC):
     async def _poll(self) -> None:
         """Poll, every interval, what no stream brings."""
         timing, clock = self._link.timing, self._link.clock
+        rounds = Rounds(poll_name(self.venue), f"{self.venue.value}: poll", self._link)
         while True:
             began = clock.monotonic()
             markets = list(self.down())
             if markets:
-                await self._poll_once(markets)
+                await rounds.ask(self.polls(markets))
             await asyncio.sleep(max(timing.poll_every - (clock.monotonic() - began), timing.poll_every / 10))
-
-    async def _poll_once(self, markets: list[Listed]) -> None:
-        """A round; an answer that fails is no reason not to ask for the rest."""
-        error: VenueError | None = None
-        for wire, answer in self.polls(markets):
-            try:
-                payload = await answer
-            except VenueError as exc:
-                error = error or exc
-                continue
-            await self._link.intake.room()
-            self._link.intake.frame(poll_name(self.venue), wire, payload)
-        self._failed_polls = 0 if error is None else self._failed_polls + 1
-        if error is not None and is_worth_a_word(self._failed_polls):
-            self._say(f"poll: {error}")
 
     # --- words -----------------------------------------------------------------------------------
 

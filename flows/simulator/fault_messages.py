@@ -4,6 +4,7 @@ A bad copy is said before the message that it is made from, which comes unharmed
 same. Only `hole` loses something.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Final
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 from aiohttp import web
 
-from flows.simulator.faults import Fault, Handler
+from flows.simulator.faults import Fault, Handler, body_of
 from flows.simulator.stream import Connection, Said
 from flows.simulator.wire import encode
 from lake.vocab import Venue
@@ -62,7 +63,7 @@ REQUIRED: Final[dict[str, tuple[str, ...]]] = {
 _TRADES: Final = ("last_trade_price", "trade")
 
 
-class Copies(Fault):
+class Copies(Fault, ABC):
     """Says something bad before a share of the messages."""
 
     def told(self, connection: Connection, kind: str, body: bytes) -> Sequence[Said]:
@@ -70,9 +71,9 @@ class Copies(Fault):
         bad = self.bad(kind, body) if self.is_about(body) else None
         return ((kind, body),) if bad is None or not self.strikes() else (bad, (kind, body))
 
+    @abstractmethod
     def bad(self, kind: str, body: bytes) -> Said | None:
         """What is said before it; None = nothing before this kind."""
-        raise NotImplementedError
 
 
 class UnknownKind(Copies):
@@ -207,8 +208,8 @@ class Clock(Fault):
             return None
         right = await handler(request)
         if right.status != 200:
-            return right  # type: ignore[no-any-return]
-        found = msgspec.json.decode(right.body)
+            return right
+        found = msgspec.json.decode(body_of(right))
         if isinstance(found, int):
             return web.json_response(found + self._by // 1_000)
         for trade in found if isinstance(found, list) else found.get("trades", found.get("data", [])):

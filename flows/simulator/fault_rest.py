@@ -1,17 +1,18 @@
 """Faults of REST: refusals, bodies that are none, slow answers, redirects."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from gzip import compress
 
 from aiohttp import web
 
 from flows.simulator.fault_sockets import is_handshake, retry_after
-from flows.simulator.faults import Fault, Handler
+from flows.simulator.faults import Fault, Handler, body_of
 
 PAGE = "<!doctype html><html><head><title>Just a moment...</title></head><body>Checking your browser</body></html>"
 
 
-class Rest(Fault):
+class Rest(Fault, ABC):
     """Takes a share of the requests."""
 
     async def answer(self, request: web.Request, handler: Handler) -> web.StreamResponse | None:
@@ -19,9 +20,9 @@ class Rest(Fault):
         is_meant = not is_handshake(request) and request.path.startswith(self.spec.path)
         return await self.instead(request, handler) if is_meant and self.strikes() else None
 
+    @abstractmethod
     async def instead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The answer of a request that it takes."""
-        raise NotImplementedError
 
 
 class Status(Rest):
@@ -57,8 +58,7 @@ class Truncated(Rest):
 
     async def instead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Of the right answer."""
-        right = await handler(request)
-        packed = compress(right.body)
+        packed = compress(body_of(await handler(request)))
         half = packed[: len(packed) // 2]
         return web.Response(body=half, headers={"Content-Encoding": "gzip"}, content_type="application/json")
 
@@ -79,8 +79,8 @@ class CutJson(Rest):
 
     async def instead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Of the right answer."""
-        right = await handler(request)
-        return web.Response(body=right.body[: len(right.body) // 2], content_type="application/json")
+        right = body_of(await handler(request))
+        return web.Response(body=right[: len(right) // 2], content_type="application/json")
 
 
 class Slow(Rest):
@@ -91,7 +91,7 @@ class Slow(Rest):
     async def instead(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """The right answer, in the end."""
         await asyncio.sleep(self.given)
-        return await handler(request)  # type: ignore[no-any-return]
+        return await handler(request)
 
 
 class Redirect(Rest):
